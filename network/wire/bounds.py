@@ -1,0 +1,62 @@
+"""Every bound of the system: name, unit, value, reason. A bound that is part of a format may only grow by a version.
+
+What a network may choose for itself (validity, block size, timeouts) stands in its genesis document; the bounds here are
+what no genesis may exceed.
+"""
+
+TRANSACTION_BYTES_MAX = 8_192
+"""One encoded transaction. Ten signatures and ten new keys need about 1,600."""
+
+SIGNATURES_MAX = 10
+"""Signatures on one transaction, and keys on one account: a check costs about 40 µs each."""
+
+ASSET_CODE_LENGTH_MAX = 12
+"""Characters of an asset's code; an ISO 4217 code has 3."""
+
+AMOUNT_MINOR_MAX = 2**63 - 1
+"""One amount, balance or supply, in minor units: it fits a signed 64-bit integer in every language."""
+
+ASSET_EXPONENT_MAX = 6
+"""Decimal places of an asset."""
+
+TIME_MS_MAX = 2**53 - 1
+"""Milliseconds since 1970: exact in JSON readers that hold numbers as doubles."""
+
+BLOCK_TRANSACTIONS_MAX = 4_096
+"""Transactions in one block; a proposal of 32-byte ids stays below 132 kB."""
+
+MEMBERS_MAX = 64
+"""Consensus members of one lane. Votes go from all to all."""
+
+PARTICIPANTS_MAX = 4_096
+"""Banks in one genesis document."""
+
+ASSETS_MAX = 64
+"""Assets on one ledger: an account's record holds a balance for each asset it uses."""
+
+BODIES_PER_FRAME_MAX = 512
+"""Transactions in one forwarding frame."""
+
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""One WebSocket message between nodes: a catch-up answer is the largest."""
+
+CONSENSUS_MESSAGE_BYTES_MAX = 512 * 1024
+"""A proposal with its ids, or a new view with every member's certificate."""
+
+PIPELINE_MAX = 8
+"""Proposals in flight that a genesis may ask for."""
+
+CATCH_UP_BLOCKS_MAX = 64
+"""Blocks in one catch-up answer, further bounded by `CATCH_UP_BYTES`."""
+
+CATCH_UP_BYTES = 4 * 1024 * 1024
+"""A catch-up answer closes after the block that passes this size."""
+
+GENESIS_BYTES_MAX = 4 * 1024 * 1024
+"""The genesis file."""
+
+RECEIPT_BYTES_MAX = 256 * 1024
+"""One receipt file in its JSON form."""
+
+MERKLE_PATH_MAX = 64
+"""Hashes in one inclusion path."""

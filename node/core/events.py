@@ -1,0 +1,103 @@
+"""The closed union that a replica hears."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from tallystick.network.wire.ids import BodyId, NodeId, ParticipantId, TxDigest
+from tallystick.network.wire.reasons import RejectReason
+from tallystick.network.wire.transactions import Transaction
+
+
+class Wait(IntEnum):
+    """What a client waits for."""
+
+    RECEIVED = 1
+    """This node's disk holds it."""
+    ACCEPTED = 2
+    """f+1 members signed that they hold a durable copy."""
+    FINAL = 3
+    """It has its receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBody:
+    """A transaction whose bytes and signatures are good, whatever the ledger will say of it."""
+
+    raw: bytes
+    transaction: Transaction
+    body_id: BodyId
+    digest: TxDigest
+
+
+@dataclass(frozen=True, slots=True)
+class BadBody:
+    """A transaction that no honest node passes on."""
+
+    body_id: BodyId
+    reason: RejectReason
+    detail: str = ""
+
+
+Verdict: TypeAlias = CheckedBody | BadBody
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFrame:
+    """One frame of an authenticated peer; its bytes may still be hostile."""
+
+    peer: NodeId
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A client hands in transactions. `participant` None: the principal may submit for anybody."""
+
+    token: int
+    bodies: tuple[bytes, ...]
+    wait: Wait
+    participant: ParticipantId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    """Nobody waits for this submission any more; the work itself goes on."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class BodiesChecked:
+    """The verifier pool's answer to `CheckBodies`, in its order."""
+
+    token: int
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """The batch of this token, and every earlier one, is durable."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    pass
+
+
+Event: TypeAlias = (
+    PeerUp | PeerDown | PeerFrame | Submit | ClientGone | BodiesChecked | Persisted | Tick
+)
+
