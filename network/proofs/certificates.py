@@ -9,7 +9,6 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tallystick.network.wire.blocks import U64, Hash
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.reasons import RejectReason

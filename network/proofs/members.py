@@ -1,0 +1,52 @@
+"""Who votes in an epoch, with which keys, and how many make a quorum (architecture section 7).
+
+Epoch 0 is the genesis document's. Two entries with one id or one vote key would let one member count
+twice, so such a document is refused.
+Not here: whether a certificate is a quorum's (`certificates`).
+"""
+
+from dataclasses import dataclass, field
+
+from tallystick.network.proofs.certificates import faults_of, quorum_of
+from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.genesis import Genesis
+from tallystick.network.wire.ids import Epoch, NodeId
+from tallystick.network.wire.reasons import RejectReason
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSet:
+    """The members of one epoch."""
+
+    epoch: Epoch
+    vote_keys: dict[NodeId, bytes]
+    """NodeId → 32-byte Ed25519 public key. Not to be changed."""
+    ids: tuple[NodeId, ...] = field(init=False)
+    """Sorted."""
+    quorum: int = field(init=False)
+    """⌈2n/3⌉ votes decide."""
+    faults: int = field(init=False)
+    """⌊(n-1)/3⌋ members may be arbitrary."""
+
+    def __post_init__(self) -> None:
+        if not self.vote_keys:
+            raise Refused(RejectReason.BAD_FIELD, "an epoch has no members")
+        if len(set(self.vote_keys.values())) != len(self.vote_keys):
+            raise Refused(RejectReason.BAD_FIELD, "two members share a vote key")
+        object.__setattr__(self, "ids", tuple(sorted(self.vote_keys)))
+        object.__setattr__(self, "quorum", quorum_of(len(self.vote_keys)))
+        object.__setattr__(self, "faults", faults_of(len(self.vote_keys)))
+
+    @classmethod
+    def from_genesis(cls, genesis: Genesis) -> "MemberSet":
+        """The members of epoch 0, or `Refused(BAD_FIELD)`."""
+        vote_keys = {member.id: member.vote_key for member in genesis.members}
+        if len(vote_keys) != len(genesis.members):
+            raise Refused(RejectReason.BAD_FIELD, "two members share an id")
+        return cls(Epoch(0), vote_keys)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self.vote_keys
+
+    def __len__(self) -> int:
+        return len(self.vote_keys)
