@@ -60,3 +60,21 @@ RECEIPT_BYTES_MAX = 256 * 1024
 
 MERKLE_PATH_MAX = 64
 """Hashes in one inclusion path."""
+
+PARSED_KEYS_MAX = 65_536
+"""Parsed public keys that a process remembers, about 300 bytes each; the least recently used is forgotten first."""
+
+ASSET_HASHES_MAX = 256
+"""Hashed strings that a digester remembers. Hostile codes beyond that are hashed anew, never remembered."""
+
+AMOUNT_TEXT_LENGTH_MAX = 32
+"""Characters of an amount as people write it; the largest has 20."""
+
+SESSION_MESSAGE_BYTES_MAX = 4 * 1024
+"""A greeting between nodes."""
+
+BODIES_FRAME_BYTES_MAX = 4 * 1024 * 1024 + 16 * 1024
+"""One forwarding frame: `BODIES_PER_FRAME_MAX` transactions of the largest size, and their lengths."""
+
+FRAMES_PER_MESSAGE_MAX = 4_096
+"""Frames in one WebSocket message: an outbox that was kept waiting sends the rest in the next one."""

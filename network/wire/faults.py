@@ -31,7 +31,9 @@ class InvariantError(Exception):
     def __init__(self, sentence: str, **facts: object) -> None:
         self.sentence = sentence
         self.facts = facts
-        super().__init__(sentence + "".join(f" {name}={value!r}" for name, value in sorted(facts.items())))
+        super().__init__(
+            sentence + "".join(f" {name}={value!r}" for name, value in sorted(facts.items()))
+        )
 
 
 def invariant(condition: bool, sentence: str, **facts: object) -> None:

@@ -89,7 +89,9 @@ class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     created_ms: TimeMs
     parameters: Parameters
     members: Annotated[tuple[MemberEntry, ...], Meta(min_length=1, max_length=bounds.MEMBERS_MAX)]
-    participants: Annotated[tuple[ParticipantEntry, ...], Meta(min_length=1, max_length=bounds.PARTICIPANTS_MAX)]
+    participants: Annotated[
+        tuple[ParticipantEntry, ...], Meta(min_length=1, max_length=bounds.PARTICIPANTS_MAX)
+    ]
     assets: Annotated[tuple[AssetEntry, ...], Meta(max_length=bounds.ASSETS_MAX)]
     rules: Annotated[tuple[RuleEntry, ...], Meta(max_length=1_000)]
 

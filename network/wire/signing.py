@@ -26,21 +26,39 @@ _DISAGREE = Struct(">20sQHQQQ32s32s")
 
 
 def vote_message(
-    chain: int, lane: int, epoch: Epoch, view: View, height: Height, phase: Phase, link: Link, parent_link: Link
+    chain: int,
+    lane: int,
+    epoch: Epoch,
+    view: View,
+    height: Height,
+    phase: Phase,
+    link: Link,
+    parent_link: Link,
 ) -> bytes:
     """A PREPARE or COMMIT vote for `link` at `height` in `view`."""
-    return _VOTE.pack(b"tallystick/vote\0", chain, lane, epoch, view, height, phase, link, parent_link)
+    return _VOTE.pack(
+        b"tallystick/vote\0", chain, lane, epoch, view, height, phase, link, parent_link
+    )
 
 
 def proposal_message(
     chain: int, lane: int, epoch: Epoch, view: View, height: Height, link: Link, parent_link: Link
 ) -> bytes:
     """The leader of `view` proposes `link`."""
-    return _PROPOSAL.pack(b"tallystick/proposal\0", chain, lane, epoch, view, height, link, parent_link)
+    return _PROPOSAL.pack(
+        b"tallystick/proposal\0", chain, lane, epoch, view, height, link, parent_link
+    )
 
 
 def view_change_message(
-    chain: int, lane: int, epoch: Epoch, view: View, kind: int, cert_view: View, cert_height: Height, link: Link
+    chain: int,
+    lane: int,
+    epoch: Epoch,
+    view: View,
+    kind: int,
+    cert_view: View,
+    cert_height: Height,
+    link: Link,
 ) -> bytes:
     """The sender left every view below `view`; its largest certificate is (kind, view, height, link), kind 0 for none."""
     return _VIEW_CHANGE.pack(
@@ -48,7 +66,9 @@ def view_change_message(
     )
 
 
-def new_view_message(chain: int, lane: int, epoch: Epoch, view: View, changes_digest: bytes) -> bytes:
+def new_view_message(
+    chain: int, lane: int, epoch: Epoch, view: View, changes_digest: bytes
+) -> bytes:
     """The leader of `view` opens it on the view-change messages whose digest is given."""
     return _NEW_VIEW.pack(b"tallystick/new-view\0", chain, lane, epoch, view, changes_digest)
 

@@ -19,8 +19,9 @@ IdBytes = Annotated[PaymentId, Meta(min_length=32, max_length=32)]
 KeyBytes = Annotated[bytes, Meta(min_length=33, max_length=33)]
 SignatureBytes = Annotated[bytes, Meta(min_length=64, max_length=64)]
 AssetCode = Annotated[
-    str, Meta(min_length=3, max_length=bounds.ASSET_CODE_LENGTH_MAX, pattern="^[A-Z][A-Z0-9]+$")
+    str, Meta(min_length=3, max_length=bounds.ASSET_CODE_LENGTH_MAX, pattern=r"\A[A-Z][A-Z0-9]+\Z")
 ]
+"""`\\Z`, since `$` would also let a final newline pass."""
 Amount = Annotated[int, Meta(ge=1, le=bounds.AMOUNT_MINOR_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=bounds.TIME_MS_MAX)]
 Chain = Annotated[int, Meta(ge=1, lt=2**52)]
