@@ -56,7 +56,11 @@ class Certificate(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tr
 
 
 def check_certificate(
-    certificate: Certificate, chain: int, lane: int, vote_keys: Mapping[NodeId, bytes], verify: Verify
+    certificate: Certificate,
+    chain: int,
+    lane: int,
+    vote_keys: Mapping[NodeId, bytes],
+    verify: Verify,
 ) -> None:
     """`Refused(BAD_CERTIFICATE)` unless at least a quorum of distinct members signed, each signature genuine.
 
@@ -82,4 +86,7 @@ def check_certificate(
         if key is None:
             raise Refused(RejectReason.BAD_CERTIFICATE, f"signer {vote.signer} is not a member")
         if not verify(key, message, vote.signature):
-            raise Refused(RejectReason.BAD_CERTIFICATE, f"the signature of member {vote.signer} is not genuine")
+            raise Refused(
+                RejectReason.BAD_CERTIFICATE,
+                f"the signature of member {vote.signer} is not genuine",
+            )
