@@ -53,7 +53,10 @@ CATCH_UP_BYTES = 4 * 1024 * 1024
 """A catch-up answer closes after the block that passes this size."""
 
 GENESIS_BYTES_MAX = 4 * 1024 * 1024
-"""The genesis file."""
+"""The genesis document in its hashed encoding."""
+
+GENESIS_FILE_BYTES_MAX = 16 * 1024 * 1024
+"""The genesis file: the same in readable JSON, about three times as long."""
 
 RECEIPT_BYTES_MAX = 256 * 1024
 """One receipt file in its JSON form."""
@@ -65,7 +68,7 @@ PARSED_KEYS_MAX = 65_536
 """Parsed public keys that a process remembers, about 300 bytes each; the least recently used is forgotten first."""
 
 ASSET_HASHES_MAX = 256
-"""Hashed strings that a digester remembers. Hostile codes beyond that are hashed anew, never remembered."""
+"""Hashed strings that a digester remembers; forgetting one costs 1 µs."""
 
 AMOUNT_TEXT_LENGTH_MAX = 32
 """Characters of an amount as people write it; the largest has 20."""

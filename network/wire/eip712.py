@@ -7,6 +7,7 @@ Not here: signatures (`keys`), and typed data that strangers hand in: for those 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from struct import Struct
 from typing import Any, Final, TypeAlias
@@ -148,16 +149,6 @@ def compile_struct(
     return hash_struct
 
 
-class _Remembered(dict[str, bytes]):
-    """string → hash, for the first `ASSET_HASHES_MAX` strings seen."""
-
-    def __missing__(self, text: str) -> bytes:
-        hashed = _hash_string(text)
-        if len(self) < bounds.ASSET_HASHES_MAX:
-            self[text] = hashed
-        return hashed
-
-
 @dataclass(frozen=True, slots=True)
 class Domain:
     """Which network a signature is for."""
@@ -203,11 +194,9 @@ class Digester:
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
         self._prefix = b"\x19\x01" + domain.separator()
-        remembered = _Remembered()
+        remembered = lru_cache(maxsize=bounds.ASSET_HASHES_MAX)(_hash_string)
         self._hash_of = {
-            kind: compile_struct(
-                kind.__name__, {kind.__name__: fields}, _read_struct, remembered.__getitem__
-            )
+            kind: compile_struct(kind.__name__, {kind.__name__: fields}, _read_struct, remembered)
             for kind, fields in TYPES.items()
         }
 

@@ -4,15 +4,18 @@ One JSON file for people, one canonical msgpack encoding that is hashed. Everyth
 here or follows from it. Addresses are not: where a node listens is its operator's business.
 """
 
-from typing import Annotated, Literal
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
-from tallystick.network.wire import bounds
+from tallystick.network.wire import bounds, readable
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.digest import Tag
+from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId
+from tallystick.network.wire.keys import check_spend_key, check_vote_key
 from tallystick.network.wire.transactions import AssetCode, Bytes16, Bytes32, KeyBytes, TimeMs
 
 _GENESIS = Tag(b"tallystick/genesis")
@@ -46,6 +49,8 @@ class ParticipantEntry(Struct, array_like=True, frozen=True, forbid_unknown_fiel
 
 
 class AssetEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A currency on the ledger."""
+
     code: AssetCode
     exponent: Annotated[int, Meta(ge=0, le=bounds.ASSET_EXPONENT_MAX)]
     issuer: Annotated[ParticipantId, Meta(ge=0, lt=2**32)]
@@ -82,6 +87,8 @@ class Parameters(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
 
 
 class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The whole document. What its fields' types cannot say, `validate_genesis` does."""
+
     version: Literal[1]
     name: Name
     lane: Annotated[int, Meta(ge=0, lt=2**16)]
@@ -113,3 +120,103 @@ def account_id(chain: int, participant: ParticipantId, serial: int) -> AccountId
     """The account that the ledger assigns to a participant's serial (0 is its root account)."""
     data = chain.to_bytes(8, "big") + participant.to_bytes(4, "big") + serial.to_bytes(8, "big")
     return AccountId(_ACCOUNT.hash(data)[:20])
+
+
+def genesis_to_json(genesis: Genesis) -> bytes:
+    """The file that people read: field names, hex, two spaces of indent."""
+    return readable.to_json(genesis)
+
+
+def genesis_from_json(data: bytes) -> Genesis:
+    """The document of a genesis file, or `Refused` with OVERSIZED, MALFORMED or NON_CANONICAL.
+
+    Says that the file is well formed, not that it makes sense: that is `validate_genesis`.
+    """
+    return readable.from_json(data, Genesis, bounds.GENESIS_FILE_BYTES_MAX)
+
+
+RULES_KNOWN: Final = (1, 4)
+"""R01 and R04: the rules that this version has code for."""
+
+
+def validate_genesis(genesis: Genesis) -> list[str]:
+    """All that is wrong with the document, one sentence each; empty if a network may start from it.
+
+    One to three members are allowed: such a network runs, but tolerates no arbitrary member.
+    """
+    try:
+        GENESIS.decode(GENESIS.encode(genesis))
+    except (Refused, TypeError, ValueError, OverflowError) as error:
+        return [f"the document does not fit its own types: {error}"]
+    return [
+        *_wrong_names(genesis),
+        *_wrong_members(genesis),
+        *_wrong_participants(genesis),
+        *_wrong_assets_and_rules(genesis),
+        *_wrong_parameters(genesis.parameters),
+    ]
+
+
+def _repeated(what: str, values: Iterable[Hashable]) -> Iterator[str]:
+    for value, times in Counter(values).items():
+        if times > 1:
+            shown = value.hex() if isinstance(value, bytes) else value
+            yield f"{what} {shown} stands {times} times"
+
+
+def _wrong_names(genesis: Genesis) -> Iterator[str]:
+    members = [member.name for member in genesis.members]
+    participants = [entry.name for entry in genesis.participants]
+    for name in (genesis.name, *members, *participants):
+        if not name.isprintable() or name != name.strip():
+            yield f"name {name!r} has characters that do not show, or spaces at an end"
+    yield from _repeated("member name", members)
+    yield from _repeated("participant name", participants)
+
+
+def _wrong_members(genesis: Genesis) -> Iterator[str]:
+    yield from _repeated("member id", (member.id for member in genesis.members))
+    yield from _repeated("vote key", (member.vote_key for member in genesis.members))
+    yield from _repeated("TLS key hash", (member.tls_key_hash for member in genesis.members))
+    participants = {entry.id for entry in genesis.participants}
+    for member in genesis.members:
+        if member.participant not in participants:
+            yield f"member {member.id} belongs to participant {member.participant}, who is not listed"
+        if not check_vote_key(member.vote_key):
+            yield f"the vote key of member {member.id} is not a canonical Ed25519 key, or of small order"
+
+
+def _wrong_participants(genesis: Genesis) -> Iterator[str]:
+    yield from _repeated("participant id", (entry.id for entry in genesis.participants))
+    for entry in genesis.participants:
+        if entry.threshold > len(entry.keys):
+            yield f"participant {entry.id} needs {entry.threshold} signatures but has {len(entry.keys)} keys"
+        if list(entry.keys) != sorted(set(entry.keys)):
+            yield f"the keys of participant {entry.id} are not sorted, each once"
+        for key in entry.keys:
+            if not check_spend_key(key):
+                yield f"key {key.hex()} of participant {entry.id} is not a compressed secp256k1 point"
+
+
+def _wrong_assets_and_rules(genesis: Genesis) -> Iterator[str]:
+    yield from _repeated("asset", (asset.code for asset in genesis.assets))
+    participants = {entry.id for entry in genesis.participants}
+    for asset in genesis.assets:
+        if asset.issuer not in participants:
+            yield f"the issuer of {asset.code} is participant {asset.issuer}, who is not listed"
+    yield from _repeated(
+        "rule", (f"R{rule.rule:02} for {rule.asset}, tier {rule.tier}," for rule in genesis.rules)
+    )
+    assets = {asset.code for asset in genesis.assets}
+    for rule in genesis.rules:
+        if rule.asset not in assets:
+            yield f"rule R{rule.rule:02} is about asset {rule.asset}, which is not listed"
+        if rule.rule not in RULES_KNOWN:
+            yield f"rule R{rule.rule:02} has no code in this version"
+
+
+def _wrong_parameters(parameters: Parameters) -> Iterator[str]:
+    if parameters.view_timeout_ms > parameters.view_timeout_ms_max:
+        yield "view_timeout_ms is above view_timeout_ms_max"
+    if parameters.window_ms > parameters.max_validity_ms:
+        yield "window_ms is above max_validity_ms: a deadline would lie in the window of now"
