@@ -1,0 +1,268 @@
+"""What a consensus engine hears and asks for: the same for every engine, with no socket, disk or clock in sight.
+
+An engine is `handle(event, now_ms) -> effects`. It orders opaque block bytes; whoever owns it makes blocks, judges them
+(validity and execution), keeps records durable and carries messages. A `Say` with `promise` may leave only after the
+records of the same step are durable, and comes back to the engine as `Heard` from itself at that moment, so that a node
+counts its own vote no earlier than anybody else's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
+
+
+# -- what an engine hears ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of an authenticated member; its content may still be hostile."""
+
+    sender: NodeId
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkWaiting:
+    """The pool holds `count` transactions that no block of ours contains; `arrived` ever came in."""
+
+    count: int
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMade:
+    """The answer to `MakeBlock`: a block executed on top of `parent_link`."""
+
+    parent_link: Link
+    block: "Block"
+    transactions: int
+
+
+class Verdict(Enum):
+    ACCEPT = "accept"
+    """Valid by bytes, executed, and the link is the proposed one; block and bodies go into the same batch as the vote."""
+    REFUSE = "refuse"
+    """Not valid, or its time is not believable: no vote."""
+    DISAGREE = "disagree"
+    """Valid, but our execution gave another link, or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The answer to `Judge`, at once or later."""
+
+    view: View
+    link: Link
+    verdict: Verdict
+    own_link: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Blocks up to this certificate's have been fetched, executed and made final outside the engine."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    pass
+
+
+Event: TypeAlias = Heard | WorkWaiting | BlockMade | Judged | CaughtUp | PeerUp | PeerDown | Tick
+
+
+# -- what an engine asks for -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Opaque bytes and what they say of themselves."""
+
+    height: Height
+    link: Link
+    parent_link: Link
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send to one member, or to all others. A promise waits for durability and is also heard by ourselves."""
+
+    message: bytes
+    to: NodeId | None = None
+    promise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRecord:
+    """The engine's whole durable state, replaced atomically."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepGuard:
+    """The guard's durable record: into the database, then beside the key, before any promise of this step leaves."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBlock:
+    """Make this block (and its bodies) durable in this step."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class MakeBlock:
+    """Make and execute a block on `parent_link`; answer with `BlockMade`. `view_age`: views since the last certificate."""
+
+    height: Height
+    parent_link: Link
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Is this block valid, and does our execution give its link? `fresh`: its time is tested against our clock,
+    relaxed by `view_age` views. Answer with `Judged`."""
+
+    view: View
+    block: Block
+    fresh: bool
+    view_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """`block` and its ancestors are final for ever. The certificate is over this block or a descendant."""
+
+    block: Block
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A certificate shows final blocks that we do not have: fetch them, then say `CaughtUp`."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class ViewEntered:
+    """Proposals off the chosen path may be forgotten; their transactions wait again."""
+
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that no correct network shows; people must look. `halt`: nothing may be signed any more."""
+
+    sentence: str
+    halt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the story, in the words of the papers."""
+
+    name: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+Effect: TypeAlias = (
+    Say | KeepRecord | KeepGuard | KeepBlock | MakeBlock | Judge | Final | Behind | ViewEntered | Alarm | Note
+)
+
+
+# -- what an engine is given -------------------------------------------------------------------------------------------
+
+
+class Crypto(Protocol):
+    """The members' vote keys. Pure: the same bytes give the same answer."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Our 64-byte signature."""
+        ...
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds."""
+
+    view_timeout_ms: int
+    view_timeout_ms_max: int
+    idle_block_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Who votes about what."""
+
+    me: NodeId
+    vote_keys: Mapping[NodeId, bytes]
+    chain: int
+    lane: int
+    epoch: Epoch
+    genesis_link: Link
+    pipeline: int
+    block_transactions_max: int
+    timing: Timing
+    describe: Callable[[bytes], Block | None]
+    """Reads block bytes; None when they are not a block. Recomputes the link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restart finds on disk."""
+
+    record: bytes | None
+    guard: bytes | None
+    final: Certificate | None
+    """The certificate that made the last final block final; it may be of a descendant."""
+    final_height: Height
+    final_link: Link
+    blocks: Sequence[Block]
+    """Blocks kept before a vote and not final yet, and the last final one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What an operator wants to know first."""
+
+    view: View
+    active: bool
+    leader: NodeId
+    final_height: Height
+    in_flight: int
+    waiting_for: str
+    alarm: str | None
+
+
+class Engine(Protocol):
+    def handle(self, event: Event, now_ms: int) -> list[Effect]: ...
+
+    @property
+    def deadline_ms(self) -> int: ...
+
+    def status(self) -> EngineStatus: ...

@@ -1,0 +1,212 @@
+"""Which rule hears which event: dispatch only. The rules are in `ordering`, `view_change` and `synchronizer`.
+
+After every event the same four questions are asked in the same order: do votes make certificates, may a proposal be
+judged, is a block due, has the view had its time?
+"""
+
+from typing import assert_never
+
+from tallystick.consensus.accountability.guard import Guard
+from tallystick.consensus.api import (
+    BlockMade,
+    CaughtUp,
+    Crypto,
+    Effect,
+    EngineStatus,
+    Event,
+    Heard,
+    Judged,
+    PeerDown,
+    PeerUp,
+    Restored,
+    Setup,
+    Tick,
+    WorkWaiting,
+)
+from tallystick.consensus.batching import Batching
+from tallystick.consensus.pbft import ordering, view_change
+from tallystick.consensus.pbft.messages import (
+    MESSAGE,
+    AskBlock,
+    Decided,
+    Disagree,
+    GiveBlock,
+    NewView,
+    Proposal,
+    Standing,
+    ViewChange,
+    Vote,
+)
+from tallystick.consensus.pbft.state import RECORD, PbftState
+from tallystick.consensus.pbft.synchronizer import Synchronizer
+from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.ids import NodeId, View
+
+
+class Pbft:
+    """One member's engine for one epoch of one lane."""
+
+    def __init__(self, setup: Setup, crypto: Crypto, restored: Restored, now_ms: int) -> None:
+        timing = setup.timing
+        state = PbftState(
+            setup,
+            crypto,
+            Guard(setup.epoch, restored.guard),
+            Synchronizer(timing),
+            Batching(setup.block_transactions_max, setup.pipeline, timing),
+            restored.final_height,
+            restored.final_link,
+            restored.final,
+        )
+        state.blocks = {block.link: block for block in restored.blocks}
+        state.high = restored.final
+        if restored.record is not None:
+            record = RECORD.decode(restored.record)
+            state.view, state.change = record.view, record.change
+            if record.high is not None:
+                state.raise_high(record.high)
+        fresh = restored.record is None and restored.guard is None
+        # View 0 needs no message to be open; any other view is entered again by the new-view message of a peer.
+        state.active = state.view == 0 and state.guard.floor == 0
+        state.last = state.guard.last_prepared(state.view)
+        state.may_lead = fresh
+        state.synchronizer.entered(now_ms)
+        if not state.active:
+            state.synchronizer.left(now_ms)
+        self._state = state
+        self._leave_first = not fresh and state.leader_of(state.view) == setup.me
+
+    # -- the one entry -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        """Hear one event; what to do about it, in order."""
+        state = self._state
+        state.out = []
+        self._hear(event, now_ms)
+        if not state.halted:
+            ordering.count(state, now_ms)
+            ordering.advance(state)
+            ordering.propose(state, now_ms)
+            ordering.advance(state)
+            if isinstance(event, Tick):
+                self._time(now_ms)
+        return state.out
+
+    def _hear(self, event: Event, now_ms: int) -> None:
+        state = self._state
+        match event:
+            case Heard(sender, message):
+                self._hear_message(sender, message, now_ms)
+            case Judged():
+                ordering.on_judged(state, event)
+            case BlockMade():
+                ordering.on_block_made(state, event, now_ms)
+            case WorkWaiting(count, arrived):
+                state.batching.heard(count, arrived, now_ms)
+                if count:
+                    state.synchronizer.work(now_ms)
+            case CaughtUp(certificate):
+                if certificate.height > state.final_height:
+                    ordering.became_final(state, certificate, now_ms)
+            case PeerUp(peer):
+                view_change.tell_standing(state, peer)
+            case PeerDown(peer):
+                if state.active and peer == state.leader_of(state.view):
+                    state.synchronizer.suspect()
+            case Tick():
+                pass
+            case _:
+                assert_never(event)
+
+    def _hear_message(self, sender: NodeId, message: bytes, now_ms: int) -> None:
+        state = self._state
+        if sender not in state.setup.vote_keys:
+            return state.note("stranger", sender=sender)
+        try:
+            said = MESSAGE.decode(message)
+        except Refused as refused:
+            return state.note("garbage", sender=sender, reason=refused.reason.code)
+        match said:
+            case Proposal():
+                ordering.on_proposal(state, sender, said)
+            case Vote():
+                ordering.on_vote(state, sender, said)
+            case ViewChange():
+                view_change.on_view_change(state, sender, said, now_ms)
+            case NewView():
+                view_change.on_new_view(state, sender, said, now_ms)
+            case Decided(certificate):
+                if certificate.height > state.final_height and certificate.commits:
+                    if view_change.genuine_certificate(state, certificate):
+                        ordering.on_commit_certificate(state, certificate, now_ms)
+            case Standing():
+                view_change.on_standing(state, sender, said)
+            case AskBlock(link):
+                block = state.blocks.get(link)
+                if block is not None:
+                    state.say(GiveBlock(block.data), sender)
+            case GiveBlock(data):
+                self._take_block(data)
+            case Disagree():
+                ordering.on_disagree(state, sender, said)
+            case _:
+                assert_never(said)
+        return None
+
+    def _take_block(self, data: bytes) -> None:
+        """Only the block of the tip is ever asked for, and its bytes must give its link."""
+        state, block = self._state, self._state.setup.describe(data)
+        if block is not None and state.tip is not None and block.link == state.tip.link:
+            state.blocks.setdefault(block.link, block)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _time(self, now_ms: int) -> None:
+        state = self._state
+        if self._leave_first:
+            # A leader that restarted may not remember what it proposed in its view: it hands the view on.
+            self._leave_first = False
+            view_change.leave(state, View(state.view + 1), now_ms)
+        elif state.synchronizer.expired(now_ms):
+            state.synchronizer.failed += 1
+            view_change.leave(state, View(state.view + 1), now_ms)
+        if now_ms >= state.resend_at_ms:
+            if state.resend_at_ms and self._stuck(now_ms):
+                view_change.tell_standing(state)
+            state.resend_at_ms = now_ms + state.synchronizer.resend_ms
+
+    def _stuck(self, now_ms: int) -> bool:
+        """Between views, or nothing final for as long as a resend takes while something is owed."""
+        deadline_ms = self._state.synchronizer.deadline_ms
+        return deadline_ms is None or deadline_ms - now_ms < self._state.synchronizer.timeout_ms // 2
+
+    @property
+    def deadline_ms(self) -> int:
+        """The next moment at which a `Tick` may change something."""
+        state = self._state
+        moments = [state.resend_at_ms]
+        if state.synchronizer.deadline_ms is not None:
+            moments.append(state.synchronizer.deadline_ms)
+        if state.leads and state.making is None and state.head is not None:
+            due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
+            if due_ms is not None:
+                moments.append(due_ms)
+        return 0 if self._leave_first else min(moments)
+
+    def status(self) -> EngineStatus:
+        state = self._state
+        if state.halted:
+            waiting_for = "people: see the alarm"
+        elif not state.active:
+            waiting_for = f"the new view {state.view} of member {state.leader_of(state.view)}"
+        else:
+            waiting_for = f"the next block of member {state.leader_of(state.view)}"
+        return EngineStatus(
+            state.view,
+            state.active,
+            state.leader_of(state.view),
+            state.final_height,
+            state.in_flight,
+            waiting_for,
+            state.alarm,
+        )
