@@ -59,6 +59,12 @@ class RejectReason(Enum):
     BAD_FIELD = _refusal(15, "BAD_FIELD", "A field is outside its bounds.")
     BAD_CERTIFICATE = _refusal(16, "BAD_CERTIFICATE", "The certificate is not a quorum's.")
     BAD_PROOF = _refusal(17, "BAD_PROOF", "The proof does not lead to the certified root.")
+    ALREADY_ORDERED = _refusal(
+        18, "ALREADY_ORDERED", "It has been ordered before; its first receipt is its outcome."
+    )
+    BLOCK_TOO_LARGE = _refusal(
+        19, "BLOCK_TOO_LARGE", "The block exceeds its bound of transactions or work."
+    )
     OVERLOADED = _refusal(
         20, "OVERLOADED", "The node is full. Nothing was accepted.", retryable=True
     )
