@@ -231,6 +231,30 @@ def verify_inclusion(
     return last == 0 and hash_ == root
 
 
+def root_of_path(leaf: bytes, index: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that `path` leads to from `leaf` (a leaf hash) at `index`; None if no tree has such a path.
+
+    The size of the tree is not asked for: in every size in which leaf `index` has a path of this length,
+    siblings stand on the same sides. So an unsigned size could be false without being found out, and a
+    block's proof carries none. `verify_inclusion` is for sizes that are signed.
+    """
+    if not (0 <= index <= SIZE_MAX and _are_hashes(leaf, *path)):
+        return None
+    node, hash_ = index, leaf
+    for left in range(len(path), 0, -1):
+        sibling = path[-left]
+        if not node & 1 and node.bit_count() < left:
+            hash_ = node_hash(hash_, sibling)
+        elif node:
+            # On the right edge only left siblings remain: an even node there rises without one.
+            node >>= (node & -node).bit_length() - 1
+            hash_ = node_hash(sibling, hash_)
+        else:
+            return None
+        node >>= 1
+    return hash_ if node == 0 else None
+
+
 def verify_consistency(
     size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]
 ) -> bool:

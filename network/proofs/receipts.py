@@ -80,14 +80,14 @@ class Anchor(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
 
 
 class BlockProof(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What all receipts of one block share."""
+    """What all receipts of one block share.
+
+    The sizes of its trees are not here: no signature covers them, and paths are checked without
+    (`merkle.root_of_path`).
+    """
 
     header: Header
     result: Result
-    transactions: Annotated[int, Meta(ge=0, le=bounds.BLOCK_TRANSACTIONS_MAX)]
-    """Leaves of the transaction tree."""
-    receipts: U64
-    """Leaves of the receipts tree."""
     certificate: Certificate
     """Over this block's link, or over the anchor's."""
     anchor: Anchor | None = None
