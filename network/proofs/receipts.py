@@ -122,6 +122,7 @@ class Bundle(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     items: Annotated[tuple[BundleItem, ...], Meta(max_length=bounds.BLOCK_TRANSACTIONS_MAX)]
 
 
+BLOCK_PROOF = Codec(BlockProof, bytes_max=bounds.RECEIPT_BYTES_MAX)
 RECEIPT = Codec(Receipt, bytes_max=bounds.RECEIPT_BYTES_MAX)
 BUNDLE = Codec(Bundle, bytes_max=bounds.FRAME_BYTES_MAX)
 

@@ -1,0 +1,359 @@
+"""The verifier: evidence and the genesis document in, a verdict with its reasons out. Needs no network.
+
+Decided here: which checks make a receipt, or a statement about an account, genuine, and in which order.
+Every check says in one sentence why it holds; the first that fails ends the verdict, which then claims
+nothing. It leans on `network.wire` and `network.proofs` alone, so that a stranger can read all of it.
+Not here: the file form (`document`), whether a key may spend (a quorum's execution decided that).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from typing import Final, TypeAlias, TypeVar
+
+from tallystick.network.proofs.certificates import check_certificate
+from tallystick.network.proofs.members import MemberSet
+from tallystick.network.proofs.merkle import leaf_hash, root_of_path, verify_inclusion
+from tallystick.network.proofs.receipts import (
+    BLOCK_PROOF,
+    OUTCOME,
+    RECEIPT,
+    BlockProof,
+    Cause,
+    Outcome,
+    Receipt,
+    Status,
+)
+from tallystick.network.proofs.state_proof import StateProof, verify_state
+from tallystick.network.proofs.state_proof import leaf_hash as state_leaf
+from tallystick.network.wire.blocks import VERSION, Header, link_of
+from tallystick.network.wire.codec import Codec
+from tallystick.network.wire.eip712 import Digester, Domain
+from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
+from tallystick.network.wire.keys import is_low_s, verify_spend, verify_vote
+from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
+from tallystick.network.wire.transactions import (
+    SUITE_SECP256K1_EIP712,
+    OpenAccount,
+    Transaction,
+    Transfer,
+)
+from tallystick.network.wire.transactions.codec import body_id, decode, kind_of
+from tallystick.network.wire.transactions.fields import field_fault
+
+EXIT_VERIFIED: Final = 0
+"""Genuine and final: settled, rejected or expired, as the verdict says."""
+EXIT_NOT_VERIFIED: Final = 1
+"""Not genuine, or not readable."""
+EXIT_INTERIM: Final = 3
+"""Genuine, but only "as of height h". Reserved: no outcome of this version is interim."""
+
+ACCOUNT_KEY: Final = b"account/"
+"""Key of an account's record in the state map, before its 20 bytes."""
+
+T = TypeVar("T")
+Step: TypeAlias = tuple[str, Callable[[], str]]
+_ASSURANCE: Final = {"pbft": "BFT"}
+_RULE_ALLOWS: Final = 1  # a finding's outcome: 0 ALLOW and 1 REPORT let a payment settle
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One step: its name, whether it held, and why or why not, for people."""
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was checked, in order. Unless `ok`, the other fields are None: nothing is claimed."""
+
+    ok: bool
+    exit_code: int
+    checks: tuple[Check, ...]
+    assurance: str | None = None
+    """BFT: false only if at least a third of the members signed something false."""
+    height: int | None = None
+    time_ms: int | None = None
+    """The block's time."""
+    status: Status | None = None
+    reason: RejectReason | None = None
+    """Why it was not settled; None when settled, or when the verdict is about an account."""
+
+    @property
+    def failed(self) -> Check | None:
+        return None if self.ok else self.checks[-1]
+
+
+def verify_receipt(receipt: Receipt, genesis: Genesis) -> Verdict:
+    """Check one receipt against the genesis document and nothing else."""
+    return Verifier(genesis).receipt(receipt)
+
+
+def verify_account(
+    account: bytes,
+    value: bytes | None,
+    blind: bytes,
+    proof: StateProof,
+    block: BlockProof,
+    genesis: Genesis,
+) -> Verdict:
+    """Check that the record of `account` (20 bytes) was `value` after the block; None: did not exist."""
+    return Verifier(genesis).record(ACCOUNT_KEY + account, value, blind, proof, block)
+
+
+class Verifier:
+    """Checks evidence of one network. Remembers the last block proof, so a bundle pays for it once."""
+
+    __slots__ = ("_block", "_block_checks", "_digester", "_members", "chain", "genesis")
+
+    def __init__(self, genesis: Genesis) -> None:
+        """`Refused(BAD_FIELD)` if the genesis document names no usable member set."""
+        hash_ = genesis_hash(genesis)
+        self.genesis = genesis
+        self.chain = chain_of(hash_)
+        self._digester = Digester(Domain(self.chain, hash_))
+        self._members = MemberSet.from_genesis(genesis)
+        self._block: BlockProof | None = None
+        self._block_checks: tuple[Check, ...] = ()
+
+    def receipt(self, receipt: Receipt) -> Verdict:
+        """The verdict on one receipt."""
+        checks = _run([("form", lambda: _well_formed(RECEIPT, receipt))])
+        if checks[-1].ok:
+            checks += self._block_proof(receipt.block)
+        if checks[-1].ok:
+            checks += self._transaction(receipt)
+        outcome = receipt.outcome
+        return self._verdict(checks, receipt.block, outcome.status, outcome.reason)
+
+    def block(self, block: BlockProof) -> Verdict:
+        """The verdict on a block's header, result and certificate alone."""
+        checks = _run([("form", lambda: _well_formed(BLOCK_PROOF, block))])
+        if checks[-1].ok:
+            checks += self._block_proof(block)
+        return self._verdict(checks, block)
+
+    def record(
+        self, key: bytes, value: bytes | None, blind: bytes, proof: StateProof, block: BlockProof
+    ) -> Verdict:
+        """The verdict on "after this block, the record at `key` was `value`" (None: was not there)."""
+
+        def state() -> str:
+            leaf = None if value is None else state_leaf(key, value, blind)
+            held = verify_state(block.result.state_root, sha256(key).digest(), leaf, proof)
+            _expect(held, "the proof does not lead from this record to the state root")
+            what = "holds no such record" if value is None else "holds exactly this record"
+            return f"the state after height {block.header.height} {what}"
+
+        checks = self.block(block).checks
+        if checks[-1].ok:
+            checks += _run([("state", state)])
+        return self._verdict(checks, block)
+
+    def _verdict(
+        self, checks: tuple[Check, ...], block: BlockProof, status: int = 0, reason: int = 0
+    ) -> Verdict:
+        if not checks[-1].ok:
+            return Verdict(False, EXIT_NOT_VERIFIED, checks)
+        return Verdict(
+            True,
+            EXIT_VERIFIED,
+            checks,
+            assurance=_ASSURANCE[self.genesis.engine],
+            height=block.header.height,
+            time_ms=block.header.time_ms,
+            status=Status(status) if status else None,
+            reason=BY_NUMBER[reason] if reason else None,
+        )
+
+    # The block: this network's header, one link, a quorum over it or over a later one.
+
+    def _block_proof(self, block: BlockProof) -> tuple[Check, ...]:
+        if block is not self._block:  # frozen, and held here, so the same object is the same proof
+            self._block_checks = _run(
+                [
+                    ("header", lambda: self._header(block.header)),
+                    ("link", lambda: self._link(block)),
+                    ("certificate", lambda: self._certificate(block)),
+                ]
+            )
+            self._block = block
+        return self._block_checks
+
+    def _header(self, header: Header) -> str:
+        _expect(header.version == VERSION, f"header version {header.version} is not known")
+        _expect(header.chain == self.chain, "the block belongs to another network")
+        _expect(header.lane == self.genesis.lane, "the block belongs to another lane")
+        _expect(header.height >= 1, "height 0 is the genesis document and has no header")
+        _expect(
+            header.epoch == self._members.epoch, f"the members of epoch {header.epoch} are unknown"
+        )
+        return f"the block is height {header.height} of network {self.chain}, lane {header.lane}"
+
+    def _link(self, block: BlockProof) -> str:
+        link, height = link_of(block.header, block.result), block.header.height
+        if block.anchor is None:
+            _expect(link == block.certificate.link, "the certificate is about another link")
+            return f"header and result give link {link.hex()}, which the certificate names"
+        anchor = block.anchor
+        self._header(anchor.header)
+        signed = link_of(anchor.header, anchor.result)
+        _expect(signed == block.certificate.link, "the certificate is about another link")
+        size, root = anchor.header.height, anchor.header.history_root
+        _expect(
+            verify_inclusion(leaf_hash(link), height, size, anchor.path, root),
+            "the later block's history does not lead to this block's link",
+        )
+        return f"link {link.hex()} stands in the history that height {size} signs"
+
+    def _certificate(self, block: BlockProof) -> str:
+        header = block.header if block.anchor is None else block.anchor.header
+        certificate = block.certificate
+        _expect(certificate.commits, "the certificate does not commit, it only prepares")
+        _expect(certificate.epoch == header.epoch, "the certificate is of another epoch")
+        _expect(certificate.height == header.height, "the certificate is of another height")
+        _expect(
+            certificate.parent_link == header.parent_link, "the certificate names another parent"
+        )
+        keys = self._members.vote_keys
+        check_certificate(certificate, self.chain, self.genesis.lane, keys, verify_vote)
+        signers = ", ".join(str(vote.signer) for vote in certificate.votes)
+        need = f"{self._members.quorum} of {len(self._members)}"
+        return f"members {signers} signed to commit height {header.height}; {need} are needed"
+
+    # The receipt: the payer's own bytes, in the block's order, with the outcome the quorum signed.
+
+    def _transaction(self, receipt: Receipt) -> tuple[Check, ...]:
+        raw, outcome, header = receipt.transaction, receipt.outcome, receipt.block.header
+        try:
+            transaction = decode(raw)
+        except Refused as refusal:
+            return (Check("transaction", False, refusal.detail),)
+        roots = header.tx_root, receipt.block.result.receipts_root
+        return _run(
+            [
+                ("transaction", lambda: self._this_network(transaction, header)),
+                ("identity", lambda: self._identity(transaction, raw, outcome)),
+                ("signatures", lambda: _signatures(transaction, outcome.digest)),
+                (
+                    "ordered",
+                    lambda: _included(
+                        "transaction",
+                        body_id(raw),
+                        outcome.index,
+                        receipt.transaction_path,
+                        roots[0],
+                    ),
+                ),
+                (
+                    "executed",
+                    lambda: _included(
+                        "outcome",
+                        leaf_hash(OUTCOME.encode(outcome)),
+                        outcome.index,
+                        receipt.outcome_path,
+                        roots[1],
+                    ),
+                ),
+                ("outcome", lambda: _consistent(outcome, transaction, receipt)),
+            ]
+        )
+
+    def _this_network(self, transaction: Transaction, header: Header) -> str:
+        _expect(transaction.chain == self.chain, "the transaction is for another network")
+        _expect(transaction.lane == self.genesis.lane, "the transaction is for another lane")
+        fault = field_fault(transaction)
+        _expect(fault is None, fault or "")
+        ahead = transaction.valid_until_ms - header.time_ms
+        _expect(ahead >= 0, "the transaction was ordered after its deadline")
+        longest = self.genesis.parameters.max_validity_ms
+        _expect(
+            ahead <= longest, "the transaction's deadline lay too far ahead when it was ordered"
+        )
+        return "the transaction's bytes are canonical, for this network, and within its deadline"
+
+    def _identity(self, transaction: Transaction, raw: bytes, outcome: Outcome) -> str:
+        _expect(body_id(raw) == outcome.body_id, "the outcome is about other bytes")
+        digest = self._digester.digest(transaction)
+        _expect(digest == outcome.digest, "the outcome is about another digest")
+        return f"the bytes give the outcome's body id and digest {digest.hex()}"
+
+
+def _signatures(transaction: Transaction, digest: bytes) -> str:
+    witnesses = transaction.witnesses
+    _expect(bool(witnesses), "the transaction carries no signature")
+    ascending = all(left.key < right.key for left, right in pairwise(witnesses))
+    _expect(ascending, "the signatures are not sorted by key, each key once")
+    for witness in witnesses:
+        _expect(witness.suite == SUITE_SECP256K1_EIP712, "the signature suite is not known")
+        _expect(is_low_s(witness.signature), "a signature is in high-s form")
+        genuine = verify_spend(witness.key, digest, witness.signature)
+        _expect(genuine, f"the signature of key {witness.key.hex()} is not genuine")
+    keys = ", ".join(witness.key.hex() for witness in witnesses)
+    return f"signed by {keys}"
+
+
+def _included(what: str, leaf: bytes, index: int, path: tuple[bytes, ...], root: bytes) -> str:
+    led_to = root_of_path(leaf, index, path)
+    _expect(led_to == root, f"the path does not lead from the {what} to the block's root")
+    return f"the {what} stands at index {index} under root {root.hex()}"
+
+
+def _consistent(outcome: Outcome, transaction: Transaction, receipt: Receipt) -> str:
+    """Whether the outcome says of the transaction what an outcome can say."""
+    header = receipt.block.header
+    _expect(receipt.version == 1, f"receipt version {receipt.version} is not known")
+    _expect(outcome.version == 1, f"outcome version {outcome.version} is not known")
+    _expect(outcome.cause == Cause.TRANSACTION, "the outcome was not caused by a transaction")
+    _expect(
+        (outcome.lane, outcome.height) == (header.lane, header.height),
+        "the outcome is of another lane or height",
+    )
+    _expect(outcome.kind == kind_of(transaction), "the outcome is about another kind")
+    _expect(outcome.account == transaction.account, "the outcome is about another account")
+    _expect(outcome.id == transaction.id, "the outcome is about another id")
+    _expect(outcome.final, "no outcome of this version is interim")
+    reason = BY_NUMBER.get(outcome.reason)
+    if outcome.status == Status.SETTLED:
+        _expect(outcome.reason == 0, "a settled outcome has a reason to reject")
+        overruled = any(finding.outcome > _RULE_ALLOWS for finding in outcome.findings)
+        _expect(not overruled, "a settled outcome has a finding that forbids it")
+        late = isinstance(transaction, Transfer) and 0 < transaction.settle_by_ms < header.time_ms
+        _expect(not late, "the payment was settled after settle_by_ms")
+    else:
+        _expect(outcome.status in (Status.REJECTED, Status.EXPIRED), "the status is not known")
+        _expect(reason is not None and reason.on_ledger, "the reason is not one for the ledger")
+    opens = isinstance(transaction, OpenAccount) and outcome.status == Status.SETTLED
+    _expect(len(outcome.opened) == (20 if opens else 0), "the outcome opens what it cannot open")
+    said = Status(outcome.status).name.lower()
+    return f"the outcome is final: {said}" + (
+        f", {reason.code}: {reason.sentence}" if reason else ""
+    )
+
+
+def _well_formed(codec: Codec[T], value: T) -> str:
+    """Structs made in memory are not checked against their bounds; decoding them is."""
+    _expect(codec.decode(codec.encode(value)) == value, "the evidence is not of its own form")
+    return "every field is of its type and within its bounds"
+
+
+def _expect(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise Refused(RejectReason.BAD_PROOF, sentence)
+
+
+def _run(steps: Iterable[Step]) -> tuple[Check, ...]:
+    """The checks of `steps`, up to the first that fails."""
+    checks = []
+    for name, step in steps:
+        try:
+            checks.append(Check(name, True, step()))
+        except Refused as refusal:
+            checks.append(Check(name, False, refusal.detail))
+            break
+    return tuple(checks)
