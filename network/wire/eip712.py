@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from sha3 import keccak_256
 
 from tallystick.network.wire import bounds
-from tallystick.network.wire.faults import broken, invariant
+from tallystick.network.wire.faults import broken
 from tallystick.network.wire.ids import TxDigest
 from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
 
@@ -123,7 +123,10 @@ def _encoder_of(kind: str, types: Types, read: Reader) -> Encoder:
 def compile_struct(
     primary: str, types: Types, read: Reader, string: Encoder = _hash_string
 ) -> Encoder:
-    """A function from one value to its `hashStruct`. `string` hashes a text and may remember."""
+    """A function from one value to its `hashStruct`. `string` hashes a text and may remember.
+
+    Not compiled: types that contain themselves, and absent structs. No kind of ours has either.
+    """
     fields = types[primary]
     formats = ["32s"]
     dynamic: list[tuple[int, Encoder]] = []
@@ -135,13 +138,13 @@ def compile_struct(
             dynamic.append(
                 (position, string if kind == "string" else _encoder_of(kind, types, read))
             )
-    invariant(len(fields) > 1, "a struct of fewer than two fields is not compiled", type=primary)
     pack = Struct(">" + "".join(formats)).pack
     type_hash = keccak(encode_type(primary, types).encode())
     values_of = read(*(name for _, name in fields))
+    alone = len(fields) == 1  # then a getter gives the value itself, not a tuple
 
     def hash_struct(value: Any) -> bytes:
-        values = list(values_of(value))
+        values = [values_of(value)] if alone else list(values_of(value))
         for position, encode in dynamic:
             values[position] = encode(values[position])
         return keccak_256(pack(type_hash, *values)).digest()

@@ -64,9 +64,15 @@ def check_spend_key(key33: bytes) -> bool:
 
 _P: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _P) % _P
-_ORDER_8_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
-_SMALL_ORDER_Y: Final = frozenset({0, 1, _P - 1, _ORDER_8_Y, _P - _ORDER_8_Y})
-"""The y of the eight points whose order divides 8; each encodes with either sign bit, or should not exist at all."""
+
+
+def _is_small_order(y: int) -> bool:
+    """Whether a point with this y has an order that divides 8.
+
+    y = ±1 has order 1 or 2, y = 0 order 4. A point of order 8 doubles to y = 0, so x² = -y², and the curve's equation
+    -x² + y² = 1 + dx²y² becomes dy⁴ + 2y² = 1.
+    """
+    return y in {0, 1, _P - 1} or (_D * pow(y, 4, _P) + 2 * y * y - 1) % _P == 0
 
 
 @lru_cache(maxsize=bounds.PARSED_KEYS_MAX)
@@ -74,7 +80,7 @@ def _vote_key(key32: bytes) -> Ed25519PublicKey | None:
     if len(key32) != 32:
         return None
     y = int.from_bytes(key32, "little") & (2**255 - 1)
-    if y >= _P or y in _SMALL_ORDER_Y:
+    if y >= _P or _is_small_order(y):
         return None
     x_squared = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
     if pow(x_squared, (_P - 1) // 2, _P) != 1:  # x = 0 is y = ±1, refused above

@@ -1,15 +1,16 @@
 """The readable twin of an encoded struct: a JSON object with field names, byte strings as lower-case hex.
 
 Decided here: one spelling. Fields in their order, all of them, nothing else, each key once; only white space is free, so a
-reader never sees another value than the machine. Not here: bounds of a field (the struct's own type says them).
+reader never sees another value than the machine. The JSON is decoded into a type made from the struct's own (bytes become
+hex strings of their length), so bounds hold, nesting is bounded, and an error names the field.
 """
 
-import re
-from collections.abc import Mapping
+from functools import cache
+from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.reasons import RejectReason
@@ -38,80 +39,58 @@ def from_json(data: bytes, type_: type[T], bytes_max: int) -> T:
     if len(data) > bytes_max:
         raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bytes_max)
     try:
-        document = msgspec.json.decode(data)
-        arrays = _to_arrays(document, type_, "")
-        value = msgspec.convert(arrays, type_, strict=True)
-    except msgspec.ValidationError as error:
-        raise Refused(RejectReason.MALFORMED, _named(str(error), type_)) from None
+        twin = msgspec.json.decode(data, type=_twin_of(type_))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused(RejectReason.MALFORMED, f"not JSON: {error}") from None
-    compact = msgspec.json.format(data, indent=-1)
-    if compact != msgspec.json.encode(to_readable(value)):
+        raise Refused(RejectReason.MALFORMED, str(error)) from None
+    value: T = _from_twin(twin, type_)
+    if msgspec.json.format(data, indent=-1) != msgspec.json.encode(to_readable(value)):
         raise Refused(
-            RejectReason.NON_CANONICAL,
-            "a key stands twice or out of order, hex is not lower-case, or a text is escaped",
+            RejectReason.NON_CANONICAL, "a key stands twice or out of order, or a text is escaped"
         )
     return value
 
 
-def _to_arrays(value: Any, type_: Any, path: str) -> Any:
-    """Undo `to_readable` as far as names and hex go; types and bounds are checked after it, on the whole."""
-    base = _base(type_)
-    if isinstance(base, type) and issubclass(base, Struct):
-        return _fields_of(value, base, path)
-    if get_origin(base) is tuple and isinstance(value, list):
-        item = get_args(base)[0]
-        return [_to_arrays(each, item, f"{path}[{index}]") for index, each in enumerate(value)]
-    if base is bytes:
-        try:
-            return bytes.fromhex(value)
-        except (ValueError, TypeError):
-            raise Refused(RejectReason.MALFORMED, f"{path} is not a hex string") from None
-    return value
+@cache
+def _twin_of(type_: type[Struct]) -> type[Struct]:
+    """A struct type with the same fields, decoded from objects instead of arrays."""
+    fields = [(each.name, _readable(each.type, ())) for each in msgspec.structs.fields(type_)]
+    return msgspec.defstruct(type_.__name__, fields, frozen=True, forbid_unknown_fields=True)
 
 
-def _fields_of(value: Any, type_: type[Struct], path: str) -> list[Any]:
-    names = type_.__struct_fields__
-    if not isinstance(value, Mapping):
-        raise Refused(RejectReason.MALFORMED, f"{path or 'the document'} is not an object")
-    if missing := [name for name in names if name not in value]:
-        raise Refused(
-            RejectReason.MALFORMED, f"{path or 'the document'} lacks {', '.join(missing)}"
-        )
-    if unknown := sorted(set(value) - set(names)):
-        raise Refused(
-            RejectReason.MALFORMED,
-            f"{path or 'the document'} has unknown fields: {', '.join(unknown)}",
-        )
-    return [
-        _to_arrays(value[field.name], field.type, f"{path}.{field.name}".lstrip("."))
-        for field in msgspec.structs.fields(type_)
-    ]
+def _readable(type_: Any, meta: tuple[Meta, ...]) -> Any:
+    """The type that a field has in the twin; `meta` are the constraints met on the way in."""
+    if get_origin(type_) is Annotated:
+        inner, *added = get_args(type_)
+        return _readable(inner, (*meta, *added))
+    if hasattr(type_, "__supertype__"):  # a NewType
+        return _readable(type_.__supertype__, meta)
+    if type_ is bytes:
+        low = max((each.min_length or 0 for each in meta), default=0)
+        high = min((each.max_length for each in meta if each.max_length is not None), default="")
+        return Annotated[str, Meta(pattern=rf"\A([0-9a-f]{{2}}){{{low},{high}}}\Z")]
+    if isinstance(type_, type) and issubclass(type_, Struct):
+        return _twin_of(type_)
+    if get_origin(type_) is tuple:
+        type_ = tuple[_readable(get_args(type_)[0], ()), ...]  # type: ignore[misc]
+    elif get_origin(type_) is UnionType:
+        (inner,) = set(get_args(type_)) - {NoneType}
+        type_ = _readable(inner, ()) | None
+    for each in meta:
+        type_ = Annotated[type_, each]
+    return type_
 
 
-def _base(type_: Any) -> Any:
-    """The type itself, without `Annotated` and `NewType`."""
-    while True:
-        if get_origin(type_) is Annotated:
-            type_ = get_args(type_)[0]
-        elif hasattr(type_, "__supertype__"):
-            type_ = type_.__supertype__
-        else:
-            return type_
-
-
-def _named(sentence: str, type_: Any) -> str:
-    """msgspec counts the fields of an array; a person wants their names: `$[6][0][3]` → `members[0].vote_key`."""
-
-    def names(match: re.Match[str]) -> str:
-        path, current = "", _base(type_)
-        for index in re.findall(r"\[(\d+|\.\.\.)\]", match.group()):
-            if isinstance(current, type) and issubclass(current, Struct) and index.isdecimal():
-                field = msgspec.structs.fields(current)[int(index)]
-                path, current = f"{path}.{field.name}".lstrip("."), _base(field.type)
-            else:
-                path = f"{path}[{index}]"
-                current = _base(get_args(current)[0]) if get_args(current) else None
-        return f"`{path}`"
-
-    return re.sub(r"`\$[\[\]\d.]*`", names, sentence)
+def _from_twin(value: Any, type_: Any) -> Any:
+    """Undo `to_readable`: the twin's values in the struct's own types."""
+    while get_origin(type_) is Annotated or hasattr(type_, "__supertype__"):
+        type_ = type_.__supertype__ if hasattr(type_, "__supertype__") else get_args(type_)[0]
+    if value is None:
+        return None
+    if get_origin(type_) is UnionType:
+        (type_,) = set(get_args(type_)) - {NoneType}
+    if isinstance(type_, type) and issubclass(type_, Struct):
+        fields = msgspec.structs.fields(type_)
+        return type_(*(_from_twin(getattr(value, each.name), each.type) for each in fields))
+    if isinstance(value, tuple):
+        return tuple(_from_twin(item, get_args(type_)[0]) for item in value)
+    return bytes.fromhex(value) if type_ is bytes else value
