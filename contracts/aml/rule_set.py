@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from tallystick.contracts.aml.rules.amounts import R01, PaymentCap
 from tallystick.contracts.aml.rules.totals import R04, RollingTotal
 from tallystick.network.wire.codec import Codec
+from tallystick.network.wire.faults import Refused, broken
 from tallystick.network.wire.genesis import RuleEntry
 from tallystick.network.wire.transactions import AssetCode
 
@@ -82,7 +83,10 @@ def _stages(record: bytes | None) -> tuple[list[int], list[ActiveRules]]:
     """The record, decoded once: the heights at which something changes, and what holds from each. Pure, so cached."""
     if record is None:
         return [0], [{}]
-    entries = RULES.decode(record).entries
+    try:
+        entries = RULES.decode(record).entries
+    except Refused as refused:
+        broken("the record of rules does not decode", detail=refused.detail)
     heights = sorted({0, *(entry.effective_height for entry in entries)})
     return heights, [_in_force(entries, height) for height in heights]
 
