@@ -23,7 +23,6 @@ _CHAIN = Tag(b"tallystick/chain-id")
 _ACCOUNT = Tag(b"tallystick/account-id")
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
-U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 class MemberEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +61,7 @@ class RuleEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True
     """One AML rule as data: R01 (cap per payment) or R04 (rolling 24 hours), per asset and tier."""
 
     rule: Annotated[int, Meta(ge=1, le=30)]
-    version: U32
+    version: Annotated[int, Meta(ge=1, lt=2**32)]
     asset: AssetCode
     tier: Annotated[int, Meta(ge=0, le=3)]
     limit_minor: Annotated[int, Meta(ge=0, le=bounds.AMOUNT_MINOR_MAX)]
@@ -204,15 +203,17 @@ def _wrong_assets_and_rules(genesis: Genesis) -> Iterator[str]:
     for asset in genesis.assets:
         if asset.issuer not in participants:
             yield f"the issuer of {asset.code} is participant {asset.issuer}, who is not listed"
-    yield from _repeated(
-        "rule", (f"R{rule.rule:02} for {rule.asset}, tier {rule.tier}," for rule in genesis.rules)
-    )
+    yield from _repeated("rule", map(_rule_name, genesis.rules))
     assets = {asset.code for asset in genesis.assets}
     for rule in genesis.rules:
         if rule.asset not in assets:
             yield f"rule R{rule.rule:02} is about asset {rule.asset}, which is not listed"
         if rule.rule not in RULES_KNOWN:
             yield f"rule R{rule.rule:02} has no code in this version"
+
+
+def _rule_name(rule: RuleEntry) -> str:
+    return f"R{rule.rule:02} version {rule.version} for {rule.asset}, tier {rule.tier},"
 
 
 def _wrong_parameters(parameters: Parameters) -> Iterator[str]:

@@ -140,7 +140,9 @@ FAULTS = {
     ),
     "is about asset GBP, which is not listed": replace(GOOD, rules=(RuleEntry(1, 1, "GBP", 0, 1),)),
     "rule R07 has no code": replace(GOOD, rules=(RuleEntry(7, 1, "USD", 0, 1),)),
-    "R01 for USD, tier 0, stands 2 times": replace(GOOD, rules=(*GOOD.rules, GOOD.rules[0])),
+    "R01 version 1 for USD, tier 0, stands 2 times": replace(
+        GOOD, rules=(*GOOD.rules, GOOD.rules[0])
+    ),
     "view_timeout_ms is above": replace(
         GOOD, parameters=Parameters(view_timeout_ms=8_001, view_timeout_ms_max=8_000)
     ),
@@ -165,6 +167,8 @@ def test_values_at_the_edge_of_a_rule_are_no_fault() -> None:
     assert validate_genesis(replace(GOOD, parameters=edge)) == []
     assert validate_genesis(with_participant(0, keys=tuple(KEYS), threshold=2)) == []
     assert validate_genesis(replace(GOOD, members=GOOD.members[:1])) == []
+    newer = replace(GOOD.rules[0], version=2)
+    assert validate_genesis(replace(GOOD, rules=(*GOOD.rules, newer))) == []
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tallystick.network.wire import signing
+from tallystick.network.wire.faults import InvariantError
 from tallystick.network.wire.ids import Epoch, Height, Link, View
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.signing import Phase
@@ -85,3 +86,11 @@ def test_a_signature_is_good_for_its_own_message_and_for_no_other() -> None:
         enumerate(places), enumerate(signatures)
     ):
         assert verify_vote(public, message, signature) is (at == of)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_hash_of_another_length_is_never_signed(size: int) -> None:
+    for make, values in MESSAGES.values():
+        first = [choices[0] for choices in values]
+        with pytest.raises(InvariantError):
+            make(*first[:-1], bytes(size))
