@@ -251,6 +251,17 @@ def test_exactly_the_threshold_of_keys_signs() -> None:
     assert reason("x", "z") is None
 
 
+def test_one_signature_too_many_is_wrong_even_beside_the_right_one(place: Town) -> None:
+    ledger = place.ledger
+    payments = [ledger.pays(place.alice, place.bob, 1, "alice") for _ in range(2)]
+    right, foreign = signed_by("alice") + signed_by("mallory")
+    outcomes = ledger.play(
+        replace(payments[0], witnesses=(right, foreign)),
+        replace(payments[1], witnesses=(foreign, right)),
+    )
+    assert [reason_of(outcome) for outcome in outcomes] == [RejectReason.WRONG_KEYS] * 2
+
+
 def test_only_a_root_account_opens_accounts_and_serials_count_up(place: Town) -> None:
     ledger = place.ledger
     by_alice = replace(
