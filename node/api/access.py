@@ -4,8 +4,6 @@ A token that is presented decides alone, even beside a good certificate: a bad t
 Not here: which account belongs to whom (`reading`; for submissions the core itself refuses).
 """
 
-import hashlib
-import ssl
 import tomllib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tallystick.network.transport.tls import spki_hash
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import ParticipantId
 from tallystick.network.wire.reasons import RejectReason
@@ -61,19 +58,11 @@ def _certified(entry: Mapping[str, object], folder: Path, where: str) -> Certifi
     if participant is not None and not isinstance(participant, int):
         raise ValueError(f"{where}: participant must be a number")
     pem = (folder / str(entry.get("certificate"))).read_text()
-    actual = key_hash_of(ssl.PEM_cert_to_DER_cert(pem))
+    actual = spki_hash(pem.encode())
     if str(entry.get("key_hash")).lower().removeprefix("0x") != actual.hex():
         raise ValueError(f"{where}: key_hash is not that of its certificate, {actual.hex()}")
     bank = None if participant is None else ParticipantId(participant)
     return CertifiedPrincipal(Principal(f"key:{name}", known_scopes(scopes), bank), actual, pem)
-
-
-def key_hash_of(certificate_der: bytes) -> bytes:
-    """SHA-256 of the certificate's SubjectPublicKeyInfo: identity is a key, not a certificate."""
-    public = x509.load_der_x509_certificate(certificate_der).public_key()
-    return hashlib.sha256(
-        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    ).digest()
 
 
 class Gate:
@@ -124,7 +113,7 @@ class Gate:
     def _key_hash(self, der: bytes) -> bytes:
         known = self._key_hashes.get(der)
         if known is None:
-            known = self._key_hashes[der] = key_hash_of(der)
+            known = self._key_hashes[der] = spki_hash(der)
             if len(self._key_hashes) > bounds.CERTIFICATE_CACHE_MAX:
                 self._key_hashes.popitem(last=False)
         return known

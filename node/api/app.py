@@ -5,6 +5,7 @@ connection: a handshake, a request head, a body each have a time; connections ha
 """
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,12 +15,12 @@ from typing import Final, TypeAlias
 import structlog
 from aiohttp import hdrs, web
 
-from tallystick.network.wire.faults import InvariantError, Refused, invariant
+from tallystick.network.wire.faults import InvariantError, OperationalError, Refused, invariant
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.api import bounds, operating, reading, submitting
 from tallystick.node.api.openapi import openapi_document
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
-from tallystick.node.api.problems import internal_problem, problem, problem_of
+from tallystick.node.api.problems import internal_problem, problem, problem_of, unavailable_problem
 from tallystick.node.api.routes import Route
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,6 +41,10 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "openapi": operating.openapi,
     }
 )
+
+_PROTOCOL_LOG: Final = logging.getLogger("tallystick.api.protocol")
+"""aiohttp logs every request that is no HTTP as an error with a trace: a stranger would fill the disk."""
+_PROTOCOL_LOG.setLevel(logging.CRITICAL)
 
 TABLE: web.AppKey[dict[tuple[str, str], Route]] = web.AppKey("table", dict)
 
@@ -114,6 +119,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem_of_http(error)
     except web.RequestPayloadError:
         return problem(RejectReason.BAD_REQUEST, "The body ended early. Nothing was accepted.")
+    except OperationalError as error:
+        log.warning("unavailable", method=request.method, path=request.path, error=str(error))
+        return unavailable_problem()
     except InvariantError:
         log.exception("broken invariant", method=request.method, path=request.path)
         return internal_problem()
@@ -171,6 +179,7 @@ class ApiServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_PROTOCOL_LOG,
             keepalive_timeout=idle_s,
             max_line_size=bounds.HEADER_BYTES_MAX,
             max_field_size=bounds.HEADER_BYTES_MAX,

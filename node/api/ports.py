@@ -10,6 +10,7 @@ from typing import Protocol
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.receipts import BlockProof, Bundle, Receipt
+from tallystick.network.proofs.state_proof import StateProof
 from tallystick.network.wire.blocks import Header, Result
 from tallystick.network.wire.ids import AccountId, BodyId, NodeId, ParticipantId
 from tallystick.node.core.effects import Answer
@@ -73,7 +74,7 @@ class Ledger(Protocol):
     def account(self, account: AccountId, /) -> AccountView | None: ...
     def account_proof(
         self, account: AccountId, /
-    ) -> tuple[bytes, bytes | None, bytes, object, BlockProof]:
+    ) -> tuple[bytes, bytes | None, bytes, StateProof, BlockProof]:
         """(key, encoded record or None, blind, state proof, proof of the block whose state it is)."""
         ...
 

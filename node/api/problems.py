@@ -69,15 +69,24 @@ def problem_of(refused: Refused) -> web.Response:
 
 def internal_problem() -> web.Response:
     """Our own fault: no detail leaves the node, the log has it."""
+    return _unknown("INTERNAL", 500, "The node failed to answer; its log has the cause.")
+
+
+def unavailable_problem() -> web.Response:
+    """The world's fault (disk, a node that stops) in the middle of an answer."""
+    return _unknown("UNAVAILABLE", 503, "The node stopped before it could answer.")
+
+
+def _unknown(code: str, status: int, title: str) -> web.Response:
     body = {
-        "type": PROBLEM_TYPE + "INTERNAL",
-        "title": "The node failed to answer.",
-        "status": 500,
-        "detail": "The node's log has the cause. Whether something was accepted is unknown: ask by (account, id).",
-        "code": "INTERNAL",
+        "type": PROBLEM_TYPE + code,
+        "title": title,
+        "status": status,
+        "detail": f"{title} Whether something was accepted is open: ask any node by account and id.",
+        "code": code,
         "retryable": True,
     }
-    return web.Response(body=json.dumps(body).encode(), status=500, content_type=CONTENT_TYPE)
+    return web.Response(body=json.dumps(body).encode(), status=status, content_type=CONTENT_TYPE)
 
 
 def _plain(value: object) -> object:

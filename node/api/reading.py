@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from pydantic import BaseModel
 
-from tallystick.network.proofs.document import receipt_to_document
+from tallystick.network.proofs.document import receipt_to_document, to_document
 from tallystick.network.proofs.receipts import Receipt, Status
 from tallystick.network.wire.blocks import link_of
 from tallystick.network.wire.faults import Refused, present
@@ -44,7 +44,8 @@ async def receipt(request: web.Request) -> web.Response:
 
 
 def _located(request: web.Request, parts: ApiParts, account: AccountId, id_: bytes) -> LocationView:
-    if (wanted := query_bytes(request, "body_id", 32)) is not None:
+    wanted, digest = query_bytes(request, "body_id", 32), query_bytes(request, "digest", 32)
+    if wanted is not None:
         place = parts.node.reader.locate_body(wanted)
     else:
         place = parts.node.reader.locate(account, id_)
@@ -52,7 +53,6 @@ def _located(request: web.Request, parts: ApiParts, account: AccountId, id_: byt
         raise Refused(
             RejectReason.NOT_FOUND, "No receipt yet: not ordered, or not known to this node."
         )
-    digest = query_bytes(request, "digest", 32)
     if digest is not None and place.digest != digest:
         raise Refused(
             RejectReason.NOT_FOUND,
@@ -147,8 +147,8 @@ async def account(request: web.Request) -> web.Response:
                 key=key.hex(),
                 value=None if value is None else value.hex(),
                 blind=blind.hex(),
-                state=plain(state),
-                block=plain(block_proof),
+                state=to_document(state),
+                block=to_document(block_proof),
             ),
         )
     )
@@ -175,9 +175,9 @@ async def block(request: web.Request) -> web.Response:
         schemas.BlockResponse(
             height=found.header.height,
             link=link_of(found.header, found.result).hex(),
-            header=plain(found.header),
-            result=plain(found.result),
-            certificate=None if found.certificate is None else plain(found.certificate),
+            header=to_document(found.header),
+            result=to_document(found.result),
+            certificate=None if found.certificate is None else to_document(found.certificate),
             body_ids=[body_id.hex() for body_id in found.body_ids],
         )
     )

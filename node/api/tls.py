@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
-NO_CHECK_TIME = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python's `ssl` has no name for."""
+from tallystick.network.transport.tls import NO_CHECK_TIME
 
 
 def server_context(
@@ -18,6 +17,7 @@ def server_context(
     """TLS 1.3 only. An unlisted client certificate fails the handshake; none at all is fine, a token may follow."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # a principal that is removed must not live on in a ticket
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["http/1.1"])
     listed = "\n".join(client_certificates_pem)

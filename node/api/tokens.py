@@ -9,7 +9,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeGuard
@@ -84,6 +84,8 @@ def _issuer_key(entry: object, where: str) -> tuple[str, IssuerKey]:
         raise ValueError(f"{where}: only EC P-256 and OKP Ed25519 keys are used")
     if entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig":
         raise ValueError(f"{where}: its alg or use does not fit a {algorithm} signing key")
+    if "verify" not in entry.get("key_ops", ["verify"]):
+        raise ValueError(f"{where}: its key_ops do not allow to verify")
     if "d" in entry:
         raise ValueError(f"{where}: is a private key; a node needs the public one only")
     names = ("kty", "crv", "x", "y") if algorithm == "ES256" else ("kty", "crv", "x")
@@ -94,6 +96,38 @@ def _issuer_key(entry: object, where: str) -> tuple[str, IssuerKey]:
     except (JoseError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
     return kid, IssuerKey(algorithm, key)
+
+
+def verified_payload(token: str, keys: Mapping[str, IssuerKey]) -> bytes:
+    """The payload of a compact JWS that one of `keys` signed, or `Refused(UNAUTHENTICATED)`."""
+    if len(token) > bounds.TOKEN_BYTES_MAX:
+        raise _refused(f"The token is longer than {bounds.TOKEN_BYTES_MAX} bytes.")
+    if not _TOKEN.fullmatch(token):
+        raise _refused("The token is not three base64url parts.")
+    parts = token.split(".")
+    if not all(_is_canonical(part) for part in parts):
+        raise _refused("The token is not canonical base64url.")
+    issuer = _key_for(_claims_of(_bytes_of(parts[0])), keys)
+    try:
+        jws.deserialize_compact(token, issuer.key, algorithms=[issuer.algorithm])
+    except (JoseError, ValueError, TypeError, KeyError):
+        raise _refused("The token's signature is not by its key.") from None
+    return _bytes_of(parts[1])
+
+
+def _key_for(header: Mapping[str, object], keys: Mapping[str, IssuerKey]) -> IssuerKey:
+    if unknown := set(header) - _HEADER_NAMES:
+        raise _refused(f"The token's header has {min(unknown)!r}, which is not used here.")
+    kid = header.get("kid")
+    if kid is None and len(keys) == 1:
+        (issuer,) = keys.values()
+    elif isinstance(kid, str) and kid in keys:
+        issuer = keys[kid]
+    else:
+        raise _refused("The token's key is not one of the issuer's.")
+    if header.get("alg") != issuer.algorithm:
+        raise _refused(f"The token's alg is not {issuer.algorithm}, which its key is for.")
+    return issuer
 
 
 class Tokens:
@@ -125,41 +159,12 @@ class Tokens:
                 return known[0]
             del self._good[token]
             raise _refused("The token has expired.")
-        claims = self._verified_claims(token)
+        claims = _claims_of(verified_payload(token, self._keys))
         principal, expires_s = self._accepted(claims, now_s)
         self._good[token] = principal, expires_s
         if len(self._good) > self._cache_max:
             self._good.popitem(last=False)
         return principal
-
-    def _verified_claims(self, token: str) -> dict[str, object]:
-        if len(token) > bounds.TOKEN_BYTES_MAX:
-            raise _refused(f"The token is longer than {bounds.TOKEN_BYTES_MAX} bytes.")
-        if not _TOKEN.fullmatch(token):
-            raise _refused("The token is not three base64url parts.")
-        header, payload, _ = parts = token.split(".")
-        if not all(_is_canonical(part) for part in parts):
-            raise _refused("The token is not canonical base64url.")
-        issuer = self._key_for(_claims_of(header))
-        try:
-            jws.deserialize_compact(token, issuer.key, algorithms=[issuer.algorithm])
-        except (JoseError, ValueError, TypeError, KeyError):
-            raise _refused("The token's signature is not by its key.") from None
-        return _claims_of(payload)
-
-    def _key_for(self, header: dict[str, object]) -> IssuerKey:
-        if unknown := set(header) - _HEADER_NAMES:
-            raise _refused(f"The token's header has {min(unknown)!r}, which is not used here.")
-        kid = header.get("kid")
-        if kid is None and len(self._keys) == 1:
-            (issuer,) = self._keys.values()
-        elif isinstance(kid, str) and kid in self._keys:
-            issuer = self._keys[kid]
-        else:
-            raise _refused("The token's key is not one of the issuer's.")
-        if header.get("alg") != issuer.algorithm:
-            raise _refused(f"The token's alg is not {issuer.algorithm}, which its key is for.")
-        return issuer
 
     def _accepted(self, claims: dict[str, object], now_s: float) -> tuple[Principal, int]:
         expires_s, not_before_s = claims.get("exp"), claims.get("nbf", 0)
@@ -206,13 +211,16 @@ def _is_canonical(part: str) -> bool:
     """True if `part` is the one unpadded base64url form of its bytes: right length, no stray trailing bits."""
     if len(part) % 4 == 1:
         return False
-    decoded = urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    return urlsafe_b64encode(decoded).rstrip(b"=").decode() == part
+    return urlsafe_b64encode(_bytes_of(part)).rstrip(b"=").decode() == part
 
 
-def _claims_of(part: str) -> dict[str, object]:
+def _bytes_of(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _claims_of(data: bytes) -> dict[str, object]:
     try:
-        return _json_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return _json_object(data)
     except ValueError:
         raise _refused("The token's header or claims are not one JSON object.") from None
 
