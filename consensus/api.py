@@ -14,7 +14,6 @@ from typing import Protocol, TypeAlias
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 
-
 # -- what an engine hears ----------------------------------------------------------------------------------------------
 
 
@@ -28,10 +27,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class WorkWaiting:
-    """The pool holds `count` transactions that no block of ours contains; `arrived` ever came in."""
+    """How much waits to be ordered."""
 
-    count: int
+    ready: int
+    """Transactions that no proposal on the chosen path contains."""
+    outstanding: int
+    """Transactions that are not final."""
     arrived: int
+    """All that ever came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,17 @@ class Note:
 
 
 Effect: TypeAlias = (
-    Say | KeepRecord | KeepGuard | KeepBlock | MakeBlock | Judge | Final | Behind | ViewEntered | Alarm | Note
+    Say
+    | KeepRecord
+    | KeepGuard
+    | KeepBlock
+    | MakeBlock
+    | Judge
+    | Final
+    | Behind
+    | ViewEntered
+    | Alarm
+    | Note
 )
 
 

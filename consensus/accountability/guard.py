@@ -72,7 +72,11 @@ class Guard:
     def last_prepared(self, view: View) -> tuple[Height, Link] | None:
         """The block last PREPAREd in `view`, if any."""
         last = self._prepared
-        return (Height(last.height), Link(last.link)) if last is not None and last.view == view else None
+        return (
+            (Height(last.height), Link(last.link))
+            if last is not None and last.view == view
+            else None
+        )
 
     def may_propose(self, view: View, height: Height, link: Link) -> bool:
         return self._vacant(PROPOSE, view, height, link)
@@ -82,9 +86,11 @@ class Guard:
     ) -> bool:
         """`committed_link`: the last block that we hold a commit certificate for."""
         last = self._prepared
-        if last is not None and last.view == view and (last.height, last.link) != (height, link):
-            if height <= last.height or parent_link not in (last.link, committed_link):
-                return False
+        goes_on = (
+            last is not None and last.view == view and (last.height, last.link) != (height, link)
+        )
+        if goes_on and last is not None and not _child(last, height, parent_link, committed_link):
+            return False
         if not self._vacant(PREPARE, view, height, link):
             return False
         self._prepared = Slot(PREPARE, height, view, link)
@@ -111,12 +117,16 @@ class Guard:
         """Slots below `height` (exclusive: the last final block may be voted for again) are closed for ever."""
         if height > self._low:
             self._low = height
-            self._slots = {key: slot for key, slot in self._slots.items() if not 0 < key[1] < height}
+            self._slots = {
+                key: slot for key, slot in self._slots.items() if not 0 < key[1] < height
+            }
 
     def record(self) -> bytes:
         """The next durable record."""
         self._sequence += 1
-        slots = tuple(Slot(kind, height, *slot) for (kind, height), slot in sorted(self._slots.items()))
+        slots = tuple(
+            Slot(kind, height, *slot) for (kind, height), slot in sorted(self._slots.items())
+        )
         return GUARD_RECORD.encode(
             GuardRecord(self._sequence, self._epoch, self._floor, self._low, slots, self._prepared)
         )
@@ -129,3 +139,8 @@ class Guard:
             return False
         self._slots[kind, height] = (view, link)
         return True
+
+
+def _child(last: Slot, height: Height, parent_link: Link, committed_link: Link) -> bool:
+    """Higher than the last PREPARE of this view, and on it or on a committed block."""
+    return height > last.height and parent_link in (last.link, committed_link)

@@ -57,6 +57,7 @@ class Pbft:
             restored.final_height,
             restored.final_link,
             restored.final,
+            View(0),
         )
         state.blocks = {block.link: block for block in restored.blocks}
         state.high = restored.final
@@ -101,10 +102,10 @@ class Pbft:
                 ordering.on_judged(state, event)
             case BlockMade():
                 ordering.on_block_made(state, event, now_ms)
-            case WorkWaiting(count, arrived):
-                state.batching.heard(count, arrived, now_ms)
-                if count:
-                    state.synchronizer.work(now_ms)
+            case WorkWaiting(ready, outstanding, arrived):
+                state.batching.heard(ready, arrived, now_ms)
+                state.outstanding = outstanding
+                state.synchronizer.owes(outstanding > 0, now_ms)
             case CaughtUp(certificate):
                 if certificate.height > state.final_height:
                     ordering.became_final(state, certificate, now_ms)
@@ -136,9 +137,9 @@ class Pbft:
             case NewView():
                 view_change.on_new_view(state, sender, said, now_ms)
             case Decided(certificate):
-                if certificate.height > state.final_height and certificate.commits:
-                    if view_change.genuine_certificate(state, certificate):
-                        ordering.on_commit_certificate(state, certificate, now_ms)
+                news = certificate.commits and certificate.height > state.final_height
+                if news and view_change.genuine_certificate(state, certificate):
+                    ordering.on_commit_certificate(state, certificate, now_ms)
             case Standing():
                 view_change.on_standing(state, sender, said)
             case AskBlock(link):
@@ -178,7 +179,9 @@ class Pbft:
     def _stuck(self, now_ms: int) -> bool:
         """Between views, or nothing final for as long as a resend takes while something is owed."""
         deadline_ms = self._state.synchronizer.deadline_ms
-        return deadline_ms is None or deadline_ms - now_ms < self._state.synchronizer.timeout_ms // 2
+        return (
+            deadline_ms is None or deadline_ms - now_ms < self._state.synchronizer.timeout_ms // 2
+        )
 
     @property
     def deadline_ms(self) -> int:

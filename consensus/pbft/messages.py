@@ -9,7 +9,6 @@ from msgspec import Meta, Struct
 
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire import bounds
-
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
@@ -112,12 +111,18 @@ def certificate_digest(certificate: Certificate | None) -> bytes:
     """32 bytes that name a certificate's statement, not its set of signers."""
     if certificate is None:
         return bytes(32)
-    bare = (certificate.phase, certificate.epoch, certificate.view, certificate.height, certificate.link)
-    return _CERTIFICATE.hash(b"".join(part if isinstance(part, bytes) else part.to_bytes(8, "big") for part in bare))
+    bare = (
+        certificate.phase,
+        certificate.epoch,
+        certificate.view,
+        certificate.height,
+        certificate.link,
+    )
+    return _CERTIFICATE.hash(
+        b"".join(part if isinstance(part, bytes) else part.to_bytes(8, "big") for part in bare)
+    )
 
 
 def changes_digest(changes: tuple[ViewChange, ...]) -> bytes:
     """32 bytes over the view changes of a new view, in order."""
     return _CHANGES.hash(b"".join(MESSAGE.encode(change) for change in changes))
-
-

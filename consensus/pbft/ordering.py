@@ -94,7 +94,13 @@ def _send_proposal(state: PbftState, block: Block, now_ms: int) -> None:
 def signed_proposal(state: PbftState, block: Block) -> Proposal:
     setup = state.setup
     message = proposal_message(
-        setup.chain, setup.lane, setup.epoch, state.view, block.height, block.link, block.parent_link
+        setup.chain,
+        setup.lane,
+        setup.epoch,
+        state.view,
+        block.height,
+        block.link,
+        block.parent_link,
     )
     return Proposal(setup.epoch, state.view, block.data, state.crypto.sign(message))
 
@@ -106,12 +112,12 @@ def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
     """A PRE-PREPARE: keep the first one for its height in this view, if it is the leader's."""
     view = proposal.view
     if proposal.epoch != state.setup.epoch or view < state.view:
-        return
+        return None
     if view > state.view or not state.active:
         kept = state.stash.setdefault(view, [])
         if view <= state.view + VIEWS_AHEAD_MAX and len(kept) < 2 * state.setup.pipeline:
             kept.append(proposal)
-        return
+        return None
     block = state.setup.describe(proposal.block)
     if block is None or sender != state.leader_of(view):
         return state.note("bad-proposal", sender=sender)
@@ -214,7 +220,10 @@ def _vote(state: PbftState, phase: Phase, height: Height, link: Link, parent_lin
 
 def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
     """Count a vote that may be stale, repeated or hostile; its signature is checked when a quorum needs it."""
-    if vote.epoch != state.setup.epoch or not state.view <= vote.view <= state.view + VIEWS_AHEAD_MAX:
+    if (
+        vote.epoch != state.setup.epoch
+        or not state.view <= vote.view <= state.view + VIEWS_AHEAD_MAX
+    ):
         return
     if not state.final_height <= vote.height <= state.final_height + HEIGHTS_AHEAD_MAX:
         return
@@ -284,7 +293,7 @@ def became_final(state: PbftState, certificate: Certificate, now_ms: int) -> Non
     state.raise_high(certificate)
     state.keep()
     state.forget_below(certificate.height)
-    state.synchronizer.progress(now_ms, state.batching.waiting > 0)
+    state.synchronizer.progress(now_ms, state.outstanding > 0)
     state.note("final", view=certificate.view, height=certificate.height, link=certificate.link)
 
 
@@ -317,7 +326,9 @@ def on_disagree(state: PbftState, sender: NodeId, said: Disagree) -> None:
     if len(voices) == state.faults + 1:
         tip = state.tip
         halt = tip is not None and tip.link == said.proposed and not tip.commits
-        state.alarm = f"{len(voices)} members executed the block proposed at height {said.height} differently"
+        state.alarm = (
+            f"{len(voices)} members executed the block proposed at height {said.height} differently"
+        )
         state.halted = state.halted or halt
         state.out.append(Alarm(state.alarm, halt))
 
@@ -325,6 +336,7 @@ def on_disagree(state: PbftState, sender: NodeId, said: Disagree) -> None:
 def ask_for_tip(state: PbftState) -> None:
     """A leader that lacks the tip's bytes asks: a prepared certificate means that f+1 honest members hold them."""
     tip = state.tip
-    if state.leads and state.head is None and tip is not None and tip.link not in state.blocks:
-        if tip.height > state.final_height:
-            state.say(AskBlock(tip.link))
+    if tip is None or not state.leads or state.head is not None:
+        return
+    if tip.height > state.final_height and tip.link not in state.blocks:
+        state.say(AskBlock(tip.link))

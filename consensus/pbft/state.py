@@ -47,7 +47,7 @@ class PbftState:
     final_height: Height
     final_link: Link
     final_certificate: Certificate | None
-    view: View = View(0)
+    view: View
     active: bool = True
     """The view is open: proposals are judged and voted for."""
     may_lead: bool = True
@@ -80,6 +80,8 @@ class PbftState:
     changes: dict[NodeId, ViewChange] = field(default_factory=dict)
     disagreements: dict[Link, set[NodeId]] = field(default_factory=dict)
     stash: dict[View, list[Proposal]] = field(default_factory=dict)
+    outstanding: int = 0
+    """Transactions that are known and not final."""
     alarm: str | None = None
     halted: bool = False
     resend_at_ms: int = 0
@@ -111,7 +113,9 @@ class PbftState:
     def in_flight(self) -> int:
         return max(0, self.head[0] - self.final_height) if self.head is not None else 0
 
-    def vote_bytes(self, phase: Phase, view: View, height: Height, link: Link, parent: Link) -> bytes:
+    def vote_bytes(
+        self, phase: Phase, view: View, height: Height, link: Link, parent: Link
+    ) -> bytes:
         setup = self.setup
         return vote_message(setup.chain, setup.lane, setup.epoch, view, height, phase, link, parent)
 
@@ -139,12 +143,17 @@ class PbftState:
     def raise_high(self, certificate: Certificate) -> bool:
         """Take the certificate if it is larger; at the same rank a commit replaces a prepared one."""
         high = self.high
-        if high is not None and (certificate.rank, certificate.commits) <= (high.rank, high.commits):
+        if high is not None and (certificate.rank, certificate.commits) <= (
+            high.rank,
+            high.commits,
+        ):
             return False
         self.high = certificate
         return True
 
-    def quorum_certificate(self, phase: Phase, view: View, height: Height, link: Link) -> Certificate | None:
+    def quorum_certificate(
+        self, phase: Phase, view: View, height: Height, link: Link
+    ) -> Certificate | None:
         """A certificate from the votes of one view, if q of them are genuine. Only as many as needed are checked."""
         ballots = self.ballots.get((view, height, phase))
         if ballots is None:

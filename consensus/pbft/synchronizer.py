@@ -28,7 +28,9 @@ class Synchronizer:
 
     @property
     def timeout_ms(self) -> int:
-        return min(self.timing.view_timeout_ms << min(self.failed, 10), self.timing.view_timeout_ms_max)
+        return min(
+            self.timing.view_timeout_ms << min(self.failed, 10), self.timing.view_timeout_ms_max
+        )
 
     @property
     def resend_ms(self) -> int:
@@ -40,10 +42,12 @@ class Synchronizer:
         self.failed = 0
         self._wait(now_ms, 0 if work else self.timing.idle_block_ms)
 
-    def work(self, now_ms: int) -> None:
-        """There is something to order now."""
-        if self._owed_ms and now_ms < self._since_ms + self._owed_ms:
+    def owes(self, work: bool, now_ms: int) -> None:
+        """Is there something to order? An idle network owes a block only after the idle time."""
+        if work and self._owed_ms and now_ms < self._since_ms + self._owed_ms:
             self._wait(now_ms, 0)
+        elif not work and self._opened and not self._owed_ms:
+            self._owed_ms = self.timing.idle_block_ms
 
     def entered(self, now_ms: int) -> None:
         """The view has been opened: its leader is expected to act at once."""

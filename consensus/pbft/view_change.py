@@ -43,7 +43,7 @@ def tip_of(changes: Iterable[ViewChange]) -> Certificate | None:
 def leave(state: PbftState, view: View, now_ms: int) -> None:
     """Leave every view below `view`, showing our largest certificate."""
     if state.halted or view <= state.view:
-        return
+        return None
     statement = certificate_digest(state.high)
     if not state.guard.may_change_view(view, statement):
         return state.note("guard-refused", kind="view-change", view=view)
@@ -81,14 +81,14 @@ def _change_bytes(state: PbftState, view: View, certificate: Certificate | None)
 def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms: int) -> None:
     """Remember each member's highest view change; follow f+1 of them; open the view if it is ours to open."""
     if change.signer != sender or change.epoch != state.setup.epoch or change.view < state.view:
-        return
+        return None
     if change.view == state.view and state.active:
         if state.new_view is not None:
             state.say(state.new_view, to=sender)
-        return
+        return None
     known = state.changes.get(sender)
     if known is not None and known.view >= change.view:
-        return
+        return None
     if sender != state.setup.me and not _genuine(state, change):
         return state.note("forged-view-change", sender=sender)
     state.changes[sender] = change
@@ -140,13 +140,13 @@ def _follow(state: PbftState, now_ms: int) -> None:
 def _open(state: PbftState, now_ms: int) -> None:
     """With q view changes for our view, wait for its leader; if that is us, open it."""
     if state.active or state.halted:
-        return
+        return None
     changes = [change for change in state.changes.values() if change.view == state.view]
     if len(changes) < state.quorum:
-        return
+        return None
     state.synchronizer.quorum_left(now_ms)
     if state.leader_of(state.view) != state.setup.me or state.setup.me not in state.changes:
-        return
+        return None
     chosen = tuple(sorted(changes, key=lambda change: change.signer))
     digest = changes_digest(chosen)
     if not state.guard.may_open_view(state.view, digest):
@@ -166,9 +166,9 @@ def on_new_view(state: PbftState, sender: NodeId, new_view: NewView, now_ms: int
     """The leader (or whoever passes its message on) shows why the view is open. Check all of it, then enter."""
     view = new_view.view
     if new_view.epoch != state.setup.epoch or view < state.view or state.halted:
-        return
+        return None
     if view == 0 or (view == state.view and state.active):
-        return
+        return None
     if sender != state.setup.me and not _justified(state, new_view):
         return state.note("forged-new-view", sender=sender, view=view)
     enter(state, new_view, now_ms)
@@ -180,7 +180,9 @@ def _justified(state: PbftState, new_view: NewView) -> bool:
     signers = [change.signer for change in new_view.changes]
     if signers != sorted(set(signers)) or len(signers) < state.quorum:
         return False
-    if any(change.view != new_view.view or change.epoch != setup.epoch for change in new_view.changes):
+    if any(
+        change.view != new_view.view or change.epoch != setup.epoch for change in new_view.changes
+    ):
         return False
     digest = changes_digest(new_view.changes)
     message = new_view_message(setup.chain, setup.lane, setup.epoch, new_view.view, digest)
@@ -199,7 +201,9 @@ def enter(state: PbftState, new_view: NewView, now_ms: int) -> None:
     state.tip = tip
     if tip is not None:
         state.raise_high(tip)
-    state.changes = {sender: change for sender, change in state.changes.items() if change.view > view}
+    state.changes = {
+        sender: change for sender, change in state.changes.items() if change.view > view
+    }
     state.keep()
     state.keep_guard()
     state.out.append(ViewEntered(view))

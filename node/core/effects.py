@@ -51,7 +51,7 @@ class Answer:
     """What became of one submitted transaction so far. `height` and `index` say where its receipt is, once final."""
 
     state: str
-    """"refused", "received", "accepted", "final"."""
+    """"refused", "received", "accepted", "final"; "pending" when a client stopped waiting before it was durable."""
     body_id: BodyId
     reason: RejectReason | None = None
     detail: str = ""

@@ -100,4 +100,3 @@ class Tick:
 Event: TypeAlias = (
     PeerUp | PeerDown | PeerFrame | Submit | ClientGone | BodiesChecked | Persisted | Tick
 )
-

@@ -39,3 +39,9 @@ class GuardRecord(Protocol):
     def read(self) -> bytes | None:
         """The last durable record, None if there never was one."""
         ...
+
+
+class VerifyVote(Protocol):
+    """Ed25519 in production; something faster with the same contract in the simulator."""
+
+    def __call__(self, key: bytes, message: bytes, signature: bytes, /) -> bool: ...

@@ -1,0 +1,175 @@
+"""Final blocks from peers, for whoever lacks them. Targets come from certificates only, never from a peer's claim.
+
+Decided here: what to ask whom, what a run of blocks must show before it is executed (an unbroken chain of parent links up to
+a certificate over its last block), and what we serve. Every transaction is checked and executed again: catching up believes
+nothing. A peer that answers with less than a certificate shows is passed over. Not here: the engine, the disk.
+"""
+
+from dataclasses import dataclass, field
+
+from tallystick.network.proofs.certificates import Certificate, check_certificate
+from tallystick.network.wire import bounds
+from tallystick.network.wire.blocks import link_of
+from tallystick.network.wire.faults import InvariantError, Refused
+from tallystick.network.wire.ids import Height, Link, NodeId
+from tallystick.network.wire.keys import verify_vote
+from tallystick.node.core.events import CheckedBody, Verdict
+from tallystick.node.core.ledger import Layer, Ledger
+from tallystick.node.core.messages import AskBlocks, Blocks, FinalBlock
+from tallystick.node.core.ports import VerifyVote
+
+PATIENCE_MS = 1_000
+"""An answer that takes longer is asked of the next member."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Certified blocks whose transactions are being checked."""
+
+    first: int
+    blocks: tuple[FinalBlock, ...]
+    certificate: Certificate
+
+
+@dataclass(slots=True)
+class CatchUp:
+    ledger: Ledger
+    verify: VerifyVote = verify_vote
+    target: Certificate | None = None
+    """The highest certificate that shows blocks we lack."""
+    checking: Run | None = None
+    _asked_ms: int | None = None
+    _turn: int = field(default=0)
+
+    @property
+    def behind(self) -> bool:
+        return self.target is not None and self.target.height > self.ledger.height
+
+    def toward(self, certificate: Certificate) -> None:
+        """A checked commit certificate of a block that we do not have."""
+        if certificate.height > max(self.ledger.height, self.target.height if self.target else 0):
+            self.target = certificate
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def ask(self, now_ms: int, peers: list[NodeId]) -> tuple[NodeId, AskBlocks] | None:
+        """Whom to ask for what now, if anything."""
+        if self.checking is not None or not peers:
+            return None
+        if self._asked_ms is not None and now_ms < self._asked_ms + PATIENCE_MS:
+            return None
+        if self._asked_ms is not None:
+            self._turn += 1  # the last one was silent
+        self._asked_ms = now_ms
+        return peers[self._turn % len(peers)], AskBlocks(self.ledger.height + 1)
+
+    @property
+    def deadline_ms(self) -> int | None:
+        return self._asked_ms + PATIENCE_MS if self._asked_ms is not None else None
+
+    def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:
+        """The transactions to check next, or None when the answer leads nowhere (then the next member is asked)."""
+        self._asked_ms = None
+        if self.checking is not None:
+            return None
+        run = self._run_of(answer)
+        if run is None:
+            self._turn += 1
+            return None
+        self.checking = run
+        return tuple([raw for block in run.blocks for raw in block.bodies])
+
+    def _run_of(self, answer: Blocks) -> Run | None:
+        """The answer as a run above our last final block, if it shows one."""
+        ledger, certificate = self.ledger, answer.certificate
+        skip = ledger.height + 1 - answer.height
+        if certificate is None or not 0 <= skip < len(answer.blocks):
+            return None
+        blocks = answer.blocks[skip:]
+        link = ledger.link
+        for height, block in enumerate(blocks, ledger.height + 1):
+            if block.header.height != height or block.header.parent_link != link:
+                return None
+            link = link_of(block.header, block.result)
+        if certificate.link != link or not certificate.commits:
+            return None
+        try:
+            check_certificate(
+                certificate,
+                ledger.chain,
+                ledger.genesis.lane,
+                ledger.members.vote_keys,
+                self.verify,
+            )
+        except Refused:
+            return None
+        return Run(ledger.height + 1, blocks, certificate)
+
+    # -- executing -----------------------------------------------------------------------------------------------------
+
+    def on_checked(self, verdicts: tuple[Verdict, ...]) -> list[Layer]:
+        """Execute the run and make it final. Another result than the certified one is our own fault, or more than f
+        members': raises `InvariantError`, and the node halts."""
+        run, self.checking = self.checking, None
+        applied: list[Layer] = []
+        if run is None:
+            return applied
+        at = 0
+        for block in run.blocks:
+            bodies: list[CheckedBody] = []
+            for verdict in verdicts[at : at + len(block.bodies)]:
+                if not isinstance(verdict, CheckedBody):
+                    raise InvariantError(
+                        "a certified block holds a transaction that is not valid",
+                        height=block.header.height,
+                        reason=verdict.reason.code,
+                    )
+                bodies.append(verdict)
+            at += len(block.bodies)
+            if block.header.height <= self.ledger.height:
+                continue  # became final by votes meanwhile
+            applied.append(self._apply(block, bodies, run.certificate))
+        return applied
+
+    def _apply(
+        self, block: FinalBlock, bodies: list[CheckedBody], certificate: Certificate
+    ) -> Layer:
+        ledger, header = self.ledger, block.header
+        certified = link_of(header, block.result)
+        layer = ledger.layers.get(certified)
+        if layer is None:
+            parent = Link(header.parent_link)
+            fault = ledger.block_fault(parent, header.time_ms, bodies)
+            if fault is not None:
+                raise InvariantError(
+                    "a certified block is not valid here", height=header.height, reason=fault.code
+                )
+            layer = ledger.execute(parent, header.time_ms, NodeId(header.proposer), bodies)
+        if layer.link != certified:
+            raise InvariantError(
+                "our execution differs from what a quorum certified",
+                height=header.height,
+                own_state=layer.result.state_root,
+                certified_state=block.result.state_root,
+            )
+        return ledger.apply(certified, certificate)
+
+
+def serve(ledger: Ledger, height: int) -> Blocks:
+    """A run of final blocks from `height` on that ends with a block's own certificate, bounded in bytes and blocks."""
+    blocks: list[FinalBlock] = []
+    certificate: Certificate | None = None
+    complete = size = 0
+    at = max(1, height)
+    while at <= ledger.height and len(blocks) < 2 * bounds.CATCH_UP_BLOCKS_MAX:
+        record = ledger.block(at)
+        if record is None:
+            break
+        blocks.append(FinalBlock(record.header, record.result, record.bodies))
+        size += 300 + sum(map(len, record.bodies))
+        if record.certificate.height == at:
+            complete, certificate = len(blocks), record.certificate
+            if len(blocks) >= bounds.CATCH_UP_BLOCKS_MAX or size >= bounds.CATCH_UP_BYTES:
+                break
+        at += 1
+    return Blocks(height, Height(ledger.height), tuple(blocks[:complete]), certificate)

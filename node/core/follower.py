@@ -1,0 +1,162 @@
+"""A node that reads only: it follows certified blocks, executes each again, and compares. It has no key and says nothing but
+questions on the catch-up channel.
+
+A certified result that differs from its own execution halts it with the evidence; it never serves an unverified byte.
+"""
+
+from dataclasses import dataclass
+
+from tallystick.network.wire.faults import InvariantError, Refused
+from tallystick.network.wire.frames import Channel, unpack
+from tallystick.network.wire.genesis import Genesis
+from tallystick.network.wire.ids import NodeId
+from tallystick.network.wire.keys import verify_vote
+from tallystick.node.core.catch_up import CatchUp
+from tallystick.node.core.effects import Effects
+from tallystick.node.core.events import (
+    BodiesChecked,
+    Event,
+    PeerDown,
+    PeerFrame,
+    PeerUp,
+    Persisted,
+    Tick,
+)
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.messages import CATCH_UP_MESSAGE, Blocks
+from tallystick.node.core.ports import Store, VerifyVote
+from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.step import Step
+
+POLL_MS = 200
+"""How long to wait after an answer that brought nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerStatus:
+    node: NodeId
+    engine: str
+    epoch: int
+    view: int
+    """Of the newest certificate."""
+    leader: NodeId
+    """Proposer of the newest block."""
+    height: int
+    link: bytes
+    state_root: bytes
+    block_time_ms: int
+    pool_size: int
+    peers_up: tuple[NodeId, ...]
+    in_flight: int
+    waiting_for: str
+    alarm: str | None
+    halted: str | None
+    blocks_executed: int
+
+
+class Follower:
+    """An observer's core, of the same shape as `Replica`."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        genesis: Genesis,
+        store: Store,
+        now_ms: int,
+        verify: VerifyVote = verify_vote,
+    ) -> None:
+        self.me = me
+        self.ledger = Ledger(genesis, store)
+        self.reader = LedgerReader(self.ledger)
+        self.catch_up = CatchUp(self.ledger, verify)
+        self.peers_up: set[NodeId] = set()
+        self.halted: str | None = None
+        self.blocks_executed = 0
+        self._store = store
+        self._token = 0
+        self._checks = 0
+        self._poll_ms = now_ms
+
+    def handle(self, event: Event, now_ms: int) -> Effects:
+        """Hear one event; a certified result that is not ours is reported as `Halt`."""
+        step = Step()
+        if self.halted is not None:
+            return Effects()
+        try:
+            self._dispatch(event, now_ms, step)
+            self._ask(now_ms, step)
+        except InvariantError as error:
+            self.halted = str(error)
+            halt = Step()
+            halt.halt(self.halted)
+            return halt.effects(self._token, now_ms)
+        step.pairs.update(self.ledger.drain())
+        if step.must_persist:
+            self._token += 1
+            self._store.stage(step.pairs)
+        patience_ms = self.catch_up.deadline_ms
+        deadline_ms = self._poll_ms if patience_ms is None else patience_ms
+        return step.effects(self._token, max(now_ms + 1, deadline_ms))
+
+    def _dispatch(self, event: Event, now_ms: int, step: Step) -> None:
+        match event:
+            case PeerFrame(peer, frame):
+                self._on_frame(peer, frame, now_ms, step)
+            case BodiesChecked(_, verdicts):
+                for layer in self.catch_up.on_checked(verdicts):
+                    self.blocks_executed += 1
+                    self.reader.remember(layer)
+                    step.note("block-final", height=layer.header.height, **layer.tally())
+                self._poll_ms = now_ms
+            case PeerUp(peer):
+                self.peers_up.add(peer)
+            case PeerDown(peer):
+                self.peers_up.discard(peer)
+            case Persisted() | Tick():
+                pass
+            case _:
+                step.note("not-for-an-observer", event=type(event).__name__)
+
+    def _on_frame(self, peer: NodeId, frame: bytes, now_ms: int, step: Step) -> None:
+        try:
+            channel, payload = unpack(frame)
+            message = CATCH_UP_MESSAGE.decode(payload) if channel is Channel.CATCH_UP else None
+        except Refused as refused:
+            return step.note("peer-garbage", peer=peer, reason=refused.reason.code)
+        if isinstance(message, Blocks):
+            bodies = self.catch_up.on_blocks(message)
+            if bodies is None:
+                self._poll_ms = now_ms + POLL_MS
+            else:
+                self._checks += 1
+                step.check(self._checks, bodies)
+        return None
+
+    def _ask(self, now_ms: int, step: Step) -> None:
+        if now_ms < self._poll_ms:
+            return
+        asked = self.catch_up.ask(now_ms, sorted(self.peers_up & set(self.ledger.members.ids)))
+        if asked is not None:
+            step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
+
+    def status(self) -> FollowerStatus:
+        ledger = self.ledger
+        header, certificate = ledger.header, ledger.certificate
+        return FollowerStatus(
+            self.me,
+            ledger.genesis.engine,
+            ledger.members.epoch,
+            certificate.view if certificate is not None else 0,
+            NodeId(header.proposer if header is not None else 0),
+            ledger.height,
+            ledger.link,
+            ledger.state.root,
+            ledger.time_ms,
+            0,
+            tuple(sorted(self.peers_up)),
+            0,
+            "the next certified block",
+            None,
+            self.halted,
+            self.blocks_executed,
+        )

@@ -1,0 +1,366 @@
+"""How transactions come in: from clients, from the members they were handed to, and from whoever had one that we missed.
+
+Decided here: refusals before ordering by the certified state (foreign or unknown account, wrong keys, deadlines, overload),
+repeats answered without ordering, durable batches, forwarding, acknowledgements. Everything here is about this node alone;
+the ledger decides again, at execution, for everybody. Not here: bytes and signatures (`admission`), order (consensus).
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from tallystick.contracts import ordering_fault
+from tallystick.contracts.authority import meets
+from tallystick.network.proofs.certificates import faults_of
+from tallystick.network.wire import bounds
+from tallystick.network.wire.frames import Channel
+from tallystick.network.wire.ids import BodyId, NodeId, ParticipantId
+from tallystick.network.wire.reasons import RejectReason
+from tallystick.network.wire.signing import held_message
+from tallystick.network.wire.transactions.codec import body_id as id_of
+from tallystick.node.core import schema
+from tallystick.node.core.effects import Answer
+from tallystick.node.core.events import BadBody, CheckedBody, Submit, Verdict
+from tallystick.node.core.forwarding import FLUSH_BODIES, Batch, Forwarding
+from tallystick.node.core.ledger import Layer, Ledger
+from tallystick.node.core.mempool import STRANGER, Mempool, Waiting
+from tallystick.node.core.messages import (
+    BODY_MESSAGE,
+    AskBodies,
+    Forward,
+    GiveBodies,
+    Held,
+    batch_digest,
+)
+from tallystick.node.core.outcomes import Outcomes
+from tallystick.node.core.ports import VerifyVote, VoteSigner
+from tallystick.node.core.step import Step
+
+CHECKS_WAITING_MAX = 4_000
+"""Clients' transactions whose signatures are being checked: above it, nothing more is taken in."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_BODIES = msgspec.msgpack.Decoder(list[bytes])
+
+
+@dataclass(frozen=True, slots=True)
+class _FromClient:
+    token: int
+    indexes: tuple[int, ...]
+    participant: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True)
+class _FromMember:
+    sender: NodeId
+    forwarded: tuple[BodyId, ...]
+    """The whole batch that the sender wants us to hold; empty: an answer to our own question."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FromDisk:
+    batch: bytes
+
+
+_Origin: TypeAlias = _FromClient | _FromMember | _FromDisk
+
+
+@dataclass(slots=True)
+class Intake:
+    ledger: Ledger
+    pool: Mempool
+    signer: VoteSigner
+    verify: VerifyVote
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    came: list[BodyId] = field(default_factory=list)
+    """What this step brought in: `judging` may have waited for it."""
+    _checks: dict[int, _Origin] = field(default_factory=dict)
+    _next_check: int = 0
+    _checking: int = 0
+    """Clients' transactions whose check is under way."""
+
+    # -- clients -------------------------------------------------------------------------------------------------------
+
+    def on_submit(self, submit: Submit, now_ms: int, step: Step) -> None:
+        """Overload is told before a signature is checked; what waits already is only waited for."""
+        ids = tuple([id_of(raw) for raw in submit.bodies])
+        self.outcomes.begin(submit.token, submit.wait, ids)
+        room = min(
+            self.pool.room_of(self.signer.node) - self._checking,
+            CHECKS_WAITING_MAX - self._checking,
+        )
+        fresh: list[int] = []
+        for index, (raw, body_id) in enumerate(zip(submit.bodies, ids, strict=True)):
+            if len(raw) > bounds.TRANSACTION_BYTES_MAX:
+                self._refuse(submit.token, index, body_id, RejectReason.OVERSIZED)
+            elif body_id in self.pool:
+                self.outcomes.wait_for(body_id, submit.token, index)
+                self._tell_so_far(body_id, submit.token, index)
+            elif len(fresh) >= room:
+                self._refuse(submit.token, index, body_id, RejectReason.OVERLOADED)
+            else:
+                fresh.append(index)
+        if fresh:
+            origin = _FromClient(submit.token, tuple(fresh), submit.participant)
+            self._checking += len(fresh)
+            step.check(self._begin_check(origin), tuple([submit.bodies[at] for at in fresh]))
+
+    def _begin_check(self, origin: _Origin) -> int:
+        self._next_check += 1
+        self._checks[self._next_check] = origin
+        return self._next_check
+
+    def foreign_check(self) -> int:
+        """A token for a check whose answer does not come here."""
+        self._next_check += 1
+        return self._next_check
+
+    def _refuse(
+        self, token: int, index: int, body_id: BodyId, reason: RejectReason, detail: str = ""
+    ) -> None:
+        self.outcomes.answer(token, index, Answer("refused", body_id, reason, detail))
+
+    def _tell_so_far(self, body_id: BodyId, token: int, index: int) -> None:
+        """A repeat of what waits already: it is received if our batch is durable, accepted if f+1 hold it."""
+        waiting = self.pool.get(body_id)
+        batch = self.forwarding.out.get(waiting.batch) if waiting is not None else None
+        if waiting is None or batch is None:
+            return
+        if len(batch.holders) > faults_of(len(self.ledger.members)):
+            self.outcomes.answer(token, index, self._accepted(body_id, waiting.batch, batch))
+        elif self.signer.node in batch.holders:
+            self.outcomes.answer(token, index, Answer("received", body_id))
+
+    # -- checked bodies ------------------------------------------------------------------------------------------------
+
+    def on_checked(
+        self, token: int, verdicts: tuple[Verdict, ...], now_ms: int, step: Step
+    ) -> None:
+        """The verifier has looked at the bytes; now the certified state is asked."""
+        origin = self._checks.pop(token)
+        if isinstance(origin, _FromClient):
+            self._checking -= len(verdicts)
+            for index, verdict in zip(origin.indexes, verdicts, strict=True):
+                self._from_client(origin, index, verdict, now_ms)
+            self.flush(now_ms, step)
+        elif isinstance(origin, _FromMember):
+            self._from_member(origin, verdicts, step)
+        else:
+            self._from_disk(origin, verdicts, step)
+
+    def _from_client(self, origin: _FromClient, index: int, verdict: Verdict, now_ms: int) -> None:
+        token = origin.token
+        if isinstance(verdict, BadBody):
+            return self._refuse(token, index, verdict.body_id, verdict.reason, verdict.detail)
+        body_id = verdict.body_id
+        known = self._known_outcome(verdict)
+        if known is not None:
+            return self.outcomes.answer(token, index, known)
+        reason, bank = self._refusal(verdict, origin.participant, now_ms)
+        if reason is not None:
+            return self._refuse(token, index, body_id, reason)
+        self.outcomes.wait_for(body_id, token, index)
+        if body_id not in self.pool:
+            self._wait(verdict, bank, self.signer.node, b"")
+            self.forwarding.add(body_id, verdict.raw, now_ms)
+        else:
+            self._tell_so_far(body_id, token, index)
+        return None
+
+    def _known_outcome(self, body: CheckedBody) -> Answer | None:
+        """A transaction that was ordered before is answered with its first receipt, and never ordered again."""
+        key = body.transaction.account + body.transaction.id
+        if self.ledger.watch(key) == body.digest:
+            place = self.ledger.place_of(key)
+            if place is not None:
+                return Answer("final", body.body_id, height=place[1], index=place[2])
+        if self.ledger.refused(body.body_id):
+            refused = self.ledger.place_of_refused(body.body_id)
+            if refused is not None:
+                return Answer("final", body.body_id, height=refused[0], index=refused[1])
+        return None
+
+    def _refusal(
+        self, body: CheckedBody, participant: ParticipantId | None, now_ms: int
+    ) -> tuple[RejectReason | None, int]:
+        """Why the certified state says no already, and the paying bank."""
+        ledger, transaction = self.ledger, body.transaction
+        validity_ms = ledger.genesis.parameters.max_validity_ms
+        time_ms = max(ledger.time_ms, now_ms)
+        late = ordering_fault(transaction.valid_until_ms, time_ms, validity_ms)
+        if late is not None:
+            return late, STRANGER
+        account = ledger.account(transaction.account)
+        if account is None:
+            return RejectReason.UNKNOWN_ACCOUNT, STRANGER
+        if participant is not None and account.participant != participant:
+            return RejectReason.FOREIGN_ACCOUNT, STRANGER
+        if not meets(account, transaction.witnesses):
+            return RejectReason.WRONG_KEYS, STRANGER
+        return None, account.participant
+
+    def _wait(self, body: CheckedBody, bank: int, entry: NodeId, batch: bytes) -> None:
+        if self.pool.add(Waiting(body, bank, entry, batch)):
+            self.came.append(body.body_id)
+
+    # -- forwarding ----------------------------------------------------------------------------------------------------
+
+    def flush(self, now_ms: int, step: Step, force: bool = False) -> None:
+        """Full batches, and one that has waited long enough (or is to be proposed now), become durable here and go to
+        every member."""
+        forwarding = self.forwarding
+        while forwarding.due(now_ms) or (force and forwarding.outgoing):
+            sent = forwarding.outgoing[: 4 * FLUSH_BODIES]
+            forwarding.outgoing = forwarding.outgoing[4 * FLUSH_BODIES :]
+            ids = tuple([body_id for body_id, _ in sent])
+            raws = tuple([raw for _, raw in sent])
+            digest = batch_digest(ids)
+            step.pairs[schema.BATCH + digest] = _encode(raws)
+            forwarding.keep(digest, len(ids))
+            forwarding.out[digest] = Batch(ids)
+            for body_id in ids:
+                self.pool.assign(body_id, digest)
+            step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(Forward(raws)))
+            step.durable.received.append(ids)
+
+    def on_received(self, ids: tuple[BodyId, ...], step: Step) -> None:
+        """Our own batch is durable here."""
+        digest = batch_digest(ids)
+        batch = self.forwarding.out.get(digest)
+        for body_id in ids:
+            self.outcomes.tell(Answer("received", body_id))
+        if batch is not None:
+            self._add_holder(self.signer.node, self.signer.sign(self._held(digest)), digest, batch)
+
+    def _held(self, digest: bytes) -> bytes:
+        return held_message(self.ledger.chain, self.ledger.genesis.lane, digest)
+
+    def _add_holder(self, holder: NodeId, signature: bytes, digest: bytes, batch: Batch) -> None:
+        batch.holders[holder] = signature
+        if len(batch.holders) == faults_of(len(self.ledger.members)) + 1:
+            for body_id in batch.ids:
+                if self.outcomes.awaited(body_id):
+                    self.outcomes.tell(self._accepted(body_id, digest, batch))
+
+    def _accepted(self, body_id: BodyId, digest: bytes, batch: Batch) -> Answer:
+        holders = tuple(sorted(batch.holders.items()))
+        return Answer("accepted", body_id, holders=holders, batch=digest, siblings=batch.ids)
+
+    # -- members -------------------------------------------------------------------------------------------------------
+
+    def on_frame(self, sender: NodeId, payload: bytes, step: Step) -> None:
+        """A message of another member about bodies. Raises `Refused` for bytes that are none."""
+        match BODY_MESSAGE.decode(payload):
+            case Forward(bodies):
+                self._on_forward(sender, bodies, step)
+            case GiveBodies(bodies):
+                step.check(self._begin_check(_FromMember(sender, ())), bodies)
+            case AskBodies(ids):
+                have = [self.pool.get(body_id) for body_id in ids]
+                given = tuple([waiting.body.raw for waiting in have if waiting is not None])
+                if given:
+                    answer = BODY_MESSAGE.encode(GiveBodies(given))
+                    step.hearsay(Channel.BODIES, answer, sender)
+            case Held(digest, signature):
+                batch = self.forwarding.out.get(digest)
+                if batch is not None and sender not in batch.holders:
+                    key = self.ledger.members.vote_keys[sender]
+                    if self.verify(key, self._held(digest), signature):
+                        self._add_holder(sender, signature, digest, batch)
+
+    def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
+        ids = tuple([id_of(raw) for raw in bodies])
+        news = tuple(
+            [raw for raw, body_id in zip(bodies, ids, strict=True) if body_id not in self.pool]
+        )
+        if len(news) > self.pool.room_of(sender):
+            return step.note("peer-over-its-bound", sender=sender)
+        origin = _FromMember(sender, ids)
+        if news:
+            step.check(self._begin_check(origin), news)
+        else:
+            self._sign_held(origin, step)
+        return None
+
+    def _from_member(self, origin: _FromMember, verdicts: tuple[Verdict, ...], step: Step) -> None:
+        good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
+        fresh = [body for body in good if self._is_news(body)]
+        if fresh:
+            digest = batch_digest([body.body_id for body in fresh])
+            step.pairs[schema.BATCH + digest] = _encode([body.raw for body in fresh])
+            self._wait_for_all(fresh, origin.sender, digest)
+        if len(good) != len(verdicts):
+            step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
+        elif origin.forwarded:
+            self._sign_held(origin, step)
+
+    def _sign_held(self, origin: _FromMember, step: Step) -> None:
+        """All of the batch is in our pool or on our ledger, so durable once this step and the earlier ones are."""
+        digest = batch_digest(origin.forwarded)
+        held = Held(digest, self.signer.sign(self._held(digest)))
+        step.promise(Channel.BODIES, BODY_MESSAGE.encode(held), origin.sender)
+
+    def _wait_for_all(self, bodies: list[CheckedBody], entry: NodeId, digest: bytes) -> None:
+        self.forwarding.keep(digest, len(bodies))
+        for body in bodies:
+            account = self.ledger.account(body.transaction.account)
+            bank = account.participant if account is not None else STRANGER
+            self._wait(body, bank, entry, digest)
+
+    def _is_news(self, body: CheckedBody) -> bool:
+        """Neither waiting nor ordered before, nor past its deadline."""
+        if body.body_id in self.pool or self.ledger.refused(body.body_id):
+            return False
+        if body.transaction.valid_until_ms < self.ledger.time_ms:
+            return False
+        return self.ledger.watch(body.transaction.account + body.transaction.id) != body.digest
+
+    # -- final ---------------------------------------------------------------------------------------------------------
+
+    def on_final(self, layer: Layer, step: Step) -> None:
+        """A block is final: its transactions wait no more, and whoever waits for them hears where the receipt is."""
+        height, ledger = layer.header.height, self.ledger
+        for index, body in enumerate(layer.bodies):
+            body_id = body.body_id
+            self._leave_pool(body_id, step)
+            if self.outcomes.awaited(body_id):
+                self.outcomes.tell(Answer("final", body_id, height=height, index=index))
+            ledger.unwatch(body.transaction.account + body.transaction.id)
+        for body_id in self.pool.expired(layer.header.time_ms):
+            waiting = self._leave_pool(body_id, step)
+            if waiting is not None:
+                transaction = waiting.body.transaction
+                ledger.unwatch(transaction.account + transaction.id)
+                self.outcomes.tell(Answer("refused", body_id, RejectReason.PAST_DEADLINE))
+
+    def _leave_pool(self, body_id: BodyId, step: Step) -> Waiting | None:
+        waiting = self.pool.remove(body_id)
+        if waiting is not None and waiting.batch and self.forwarding.release(waiting.batch):
+            step.pairs[schema.BATCH + waiting.batch] = None
+        return waiting
+
+    # -- holding on ----------------------------------------------------------------------------------------------------
+
+    def restart(self, step: Step) -> None:
+        """Every durable batch is checked and waited for again."""
+        for key, value in list(self.ledger.store.scan(schema.BATCH)):
+            origin = _FromDisk(key[len(schema.BATCH) :])
+            step.check(self._begin_check(origin), tuple(_BODIES.decode(value)))
+
+    def _from_disk(self, origin: _FromDisk, verdicts: tuple[Verdict, ...], step: Step) -> None:
+        good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
+        fresh = [body for body in good if self._is_news(body)]
+        if fresh:
+            self._wait_for_all(fresh, self.signer.node, origin.batch)
+        else:
+            step.pairs[schema.BATCH + origin.batch] = None
+
+    def send_on(self, to: NodeId, count: int, step: Step) -> None:
+        """The oldest waiting transactions once more: a holder sends them on until they are ordered or past their
+        deadline, whoever was away when they first went round."""
+        raws = self.pool.oldest(count)
+        for at in range(0, len(raws), 4 * FLUSH_BODIES):
+            forward = Forward(tuple(raws[at : at + 4 * FLUSH_BODIES]))
+            step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(forward), to)

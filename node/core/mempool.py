@@ -1,0 +1,166 @@
+"""Transactions that wait to be ordered: bounded, fair between banks, one per digest at a time.
+
+Every member holds every waiting transaction, so any of them can lead. A block takes from the banks in turn, so one bank's
+flood cannot starve another's payment. Not here: whether a transaction is good (`admission`), who waits for it (`outcomes`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from tallystick.contracts.machine import work_of
+from tallystick.network.wire.ids import BodyId, NodeId
+from tallystick.node.core.events import CheckedBody
+
+OWN_WAITING_MAX = 4_000
+"""Transactions that this node admitted from clients and that are not final: about a second of the network's best rate."""
+
+PEER_WAITING_MAX = 2 * OWN_WAITING_MAX
+"""The same of one other member; an honest one stays below half of it."""
+
+STRANGER = -1
+"""The bank under which transactions of unknown accounts wait."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    body: CheckedBody
+    bank: int
+    entry: NodeId
+    """The member whose client handed it in, as far as we know; its bound pays for it."""
+    batch: bytes
+    """Digest of the durable batch that holds it."""
+
+
+@dataclass(slots=True)
+class Mempool:
+    """By body id, and per bank in order of arrival."""
+
+    own: NodeId
+    arrived: int = 0
+    """All that ever came in: the leader measures the load by it."""
+    _all: dict[BodyId, Waiting] = field(default_factory=dict)
+    _banks: dict[int, dict[BodyId, CheckedBody]] = field(default_factory=dict)
+    """What is in no proposal of ours."""
+    _by_entry: dict[NodeId, int] = field(default_factory=dict)
+    _expiry: dict[int, list[BodyId]] = field(default_factory=dict)
+    """Second of valid_until → body ids."""
+    _swept_s: int = 0
+    _ready: int = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, body_id: object) -> bool:
+        return body_id in self._all
+
+    @property
+    def ready(self) -> int:
+        """Transactions that no proposal on the chosen path contains."""
+        return self._ready
+
+    def get(self, body_id: BodyId) -> Waiting | None:
+        return self._all.get(body_id)
+
+    def room_of(self, entry: NodeId) -> int:
+        """How many more transactions this member may have waiting."""
+        bound = OWN_WAITING_MAX if entry == self.own else PEER_WAITING_MAX
+        return max(0, bound - self._by_entry.get(entry, 0))
+
+    def add(self, waiting: Waiting) -> bool:
+        """False if it waits already."""
+        body, body_id = waiting.body, waiting.body.body_id
+        if body_id in self._all:
+            return False
+        self._all[body_id] = waiting
+        self._banks.setdefault(waiting.bank, {})[body_id] = body
+        self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
+        second = body.transaction.valid_until_ms // 1000
+        self._expiry.setdefault(second, []).append(body_id)
+        self.arrived += 1
+        self._ready += 1
+        return True
+
+    def assign(self, body_id: BodyId, batch: bytes) -> None:
+        """The transaction is now part of this durable batch."""
+        waiting = self._all.get(body_id)
+        if waiting is not None:
+            waiting.batch = batch
+
+    def take(self, transactions_max: int, work_max: int) -> list[CheckedBody]:
+        """The next block's transactions, from the banks in turn. They stay known until `remove` or `put_back`."""
+        taken: list[CheckedBody] = []
+        digests: set[bytes] = set()
+        work = 0
+        queues = {bank: iter(list(queue.values())) for bank, queue in self._banks.items() if queue}
+        while queues and len(taken) < transactions_max:
+            share = max(1, (transactions_max - len(taken)) // len(queues))
+            for bank in list(queues):
+                served = 0
+                for body in _upto(queues[bank], share):
+                    served += 1
+                    cost = work_of(body.transaction)
+                    if len(taken) == transactions_max or (taken and work + cost > work_max):
+                        return self._claimed(taken)
+                    if body.digest not in digests:
+                        digests.add(body.digest)
+                        taken.append(body)
+                        work += cost
+                if served < share:
+                    del queues[bank]
+        return self._claimed(taken)
+
+    def oldest(self, count: int) -> list[bytes]:
+        """Raw transactions that have waited longest, at most `count`."""
+        return [waiting.body.raw for waiting in islice(self._all.values(), count)]
+
+    def claim(self, ids: Iterable[BodyId]) -> None:
+        """Another leader's proposal contains these."""
+        for body_id in ids:
+            waiting = self._all.get(body_id)
+            if waiting is not None and self._banks[waiting.bank].pop(body_id, None) is not None:
+                self._ready -= 1
+
+    def put_back(self) -> None:
+        """Proposals were dropped: whatever is not final waits again, in order of arrival."""
+        for queue in self._banks.values():
+            queue.clear()
+        for body_id, waiting in self._all.items():
+            self._banks[waiting.bank][body_id] = waiting.body
+        self._ready = len(self._all)
+
+    def remove(self, body_id: BodyId) -> Waiting | None:
+        """It is final, or can never be."""
+        waiting = self._all.pop(body_id, None)
+        if waiting is not None:
+            self._by_entry[waiting.entry] -= 1
+            if self._banks[waiting.bank].pop(body_id, None) is not None:
+                self._ready -= 1
+        return waiting
+
+    def expired(self, time_ms: int) -> list[BodyId]:
+        """Body ids whose deadline lies before block time: they can never be ordered any more."""
+        until_s = time_ms // 1000
+        if not self._swept_s:
+            self._swept_s = until_s
+        gone: list[BodyId] = []
+        if until_s - self._swept_s > len(self._expiry):
+            due = sorted(second for second in self._expiry if second < until_s)
+        else:
+            due = [second for second in range(self._swept_s, until_s) if second in self._expiry]
+        for second in due:
+            gone.extend(body_id for body_id in self._expiry.pop(second) if body_id in self._all)
+        self._swept_s = max(self._swept_s, until_s)
+        return gone
+
+    def _claimed(self, taken: list[CheckedBody]) -> list[CheckedBody]:
+        self.claim([body.body_id for body in taken])
+        return taken
+
+
+def _upto(source: Iterator[CheckedBody], count: int) -> Iterator[CheckedBody]:
+    for _ in range(count):
+        body = next(source, None)
+        if body is None:
+            return
+        yield body

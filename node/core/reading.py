@@ -1,0 +1,176 @@
+"""What a node tells readers: the certified ledger with its proofs, and nothing of blocks in flight.
+
+The last few blocks keep their trees; older ones are rebuilt from the stored block when somebody asks. A block that was
+certified through a descendant is anchored in that descendant's history root.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from tallystick.contracts.state import Account, account_key
+from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.merkle import Tree
+from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
+from tallystick.network.proofs.receipts import (
+    OUTCOME,
+    Anchor,
+    BlockProof,
+    Bundle,
+    BundleItem,
+    Receipt,
+    receipt_of,
+)
+from tallystick.network.proofs.state_map import StateProof, blind_of
+from tallystick.network.wire.blocks import Header, Result
+from tallystick.network.wire.digest import ZERO
+from tallystick.network.wire.faults import Refused, present
+from tallystick.network.wire.ids import BodyId, Height, Link
+from tallystick.network.wire.reasons import RejectReason
+from tallystick.network.wire.transactions.codec import body_id
+from tallystick.node.core.ledger import BlockRecord, Layer, Ledger
+
+BLOCKS_REMEMBERED = 16
+"""Blocks whose trees stay in memory: clients ask for receipts of the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    height: Height
+    index: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    header: Header
+    result: Result
+    certificate: Certificate
+    body_ids: tuple[BodyId, ...]
+    bodies: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """A block with its trees."""
+
+    record: BlockRecord
+    transactions: Tree
+    outcomes: Tree
+    proof: BlockProof
+
+
+class LedgerReader:
+    """Reads of one node's certified ledger. Every method may raise `Refused(NOT_FOUND)`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._layers: dict[int, Layer] = {}
+        self._proven: dict[int, _Proven] = {}
+
+    def remember(self, layer: Layer) -> None:
+        """A block became final: keep its trees, its receipts are asked for next."""
+        self._layers[layer.header.height] = layer
+        for table in (self._layers, self._proven):
+            while len(table) > BLOCKS_REMEMBERED:
+                del table[next(iter(table))]
+
+    @property
+    def height(self) -> int:
+        return self._ledger.height
+
+    @property
+    def time_ms(self) -> int:
+        return self._ledger.time_ms
+
+    @property
+    def link(self) -> Link:
+        return self._ledger.link
+
+    @property
+    def state_root(self) -> bytes:
+        return self._ledger.state.root
+
+    @property
+    def chain(self) -> int:
+        return self._ledger.chain
+
+    def account(self, account: bytes, /) -> Account | None:
+        return self._ledger.account(account)
+
+    def account_proof(
+        self, account: bytes, /
+    ) -> tuple[bytes, bytes | None, bytes, StateProof, BlockProof]:
+        """(key, value or None, blind, state proof, block proof) at the last final height."""
+        ledger, key = self._ledger, account_key(account)
+        row = ledger.account_row(account)
+        value, blind = (None, ZERO) if row is None else (row[2], blind_of(row[1], row[0]))
+        proof = ledger.state.prove(sha256(key).digest())
+        return key, value, blind, proof, self._proof_of(ledger.height).proof
+
+    def locate(self, account: bytes, payment_id: bytes, /) -> Location | None:
+        place = self._ledger.place_of(account + payment_id)
+        return None if place is None else Location(Height(place[1]), place[2], place[0])
+
+    def locate_body(self, body: bytes, /) -> Location | None:
+        """A transaction that was ordered without taking its (account, id)."""
+        place = self._ledger.place_of_refused(body)
+        if place is None:
+            return None
+        outcome = OUTCOME.decode(self._proof_of(place[0]).record.outcomes[place[1]])
+        return Location(Height(place[0]), place[1], outcome.digest)
+
+    def receipt(self, height: int, index: int, /) -> Receipt:
+        proven = self._proof_of(height)
+        if not 0 <= index < len(proven.record.bodies):
+            raise Refused(RejectReason.NOT_FOUND, f"block {height} has no transaction {index}")
+        return receipt_of(proven.record.bodies[index], proven.proof, _item(proven, index))
+
+    def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle:
+        proven = self._proof_of(height)
+        return Bundle(proven.proof, tuple([_item(proven, index) for index in indexes]))
+
+    def block(self, height: int, /) -> BlockView | None:
+        record = self._ledger.block(height)
+        if record is None:
+            return None
+        ids = tuple([body_id(raw) for raw in record.bodies])
+        return BlockView(record.header, record.result, record.certificate, ids, record.bodies)
+
+    def _proof_of(self, height: int) -> _Proven:
+        known = self._proven.get(height)
+        if known is not None:
+            return known
+        record = self._ledger.block(height)
+        if record is None:
+            raise Refused(RejectReason.NOT_FOUND, f"there is no block {height}")
+        layer = self._layers.get(height)
+        if layer is not None:
+            transactions, outcomes = layer.transactions, layer.outcomes
+        else:
+            transactions = Tree([body_id(raw) for raw in record.bodies])
+            outcomes = Tree([tree_leaf(outcome) for outcome in record.outcomes])
+        proven = _Proven(record, transactions, outcomes, self._block_proof(record))
+        if len(self._proven) >= 4 * BLOCKS_REMEMBERED:
+            self._proven.clear()
+        self._proven[height] = proven
+        return proven
+
+    def _block_proof(self, record: BlockRecord) -> BlockProof:
+        certificate, height = record.certificate, record.header.height
+        if certificate.height == height:
+            return BlockProof(record.header, record.result, certificate)
+        above = present(
+            self._ledger.block(certificate.height),
+            "a block is certified by one that is not there",
+            height=height,
+        )
+        path = self._ledger.history.path(height, certificate.height)
+        return BlockProof(
+            record.header, record.result, certificate, Anchor(above.header, above.result, path)
+        )
+
+
+def _item(proven: _Proven, index: int) -> BundleItem:
+    outcome = OUTCOME.decode(proven.record.outcomes[index])
+    return BundleItem(outcome, proven.transactions.path(index), proven.outcomes.path(index))

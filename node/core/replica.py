@@ -1,0 +1,510 @@
+"""One member bank's node without I/O: event in, effects out. It owns the ledger, the pool and a consensus engine.
+
+Decided here: who hears which event, how the engine's wishes become effects, and that a broken invariant of ours halts the
+node before it signs anything more. The work is done in `intake` (transactions), `judging` (proposals), `ledger` (execution),
+`catch_up` (blocks that we missed). "Persist before send": a step's batch is durable before its promises leave, and the engine
+hears its own promises only then.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from tallystick.consensus import api
+from tallystick.consensus.accountability.guard import GUARD_RECORD
+from tallystick.consensus.pbft import Pbft
+from tallystick.contracts import ordering_fault
+from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.wire.faults import InvariantError, OperationalError, Refused
+from tallystick.network.wire.frames import Channel, unpack
+from tallystick.network.wire.genesis import Genesis
+from tallystick.network.wire.ids import BodyId, Link, NodeId
+from tallystick.network.wire.keys import verify_vote
+from tallystick.node.core import block_time, schema
+from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
+from tallystick.node.core.catch_up import CatchUp, serve
+from tallystick.node.core.effects import Effects
+from tallystick.node.core.events import (
+    BodiesChecked,
+    CheckedBody,
+    ClientGone,
+    Event,
+    PeerDown,
+    PeerFrame,
+    PeerUp,
+    Persisted,
+    Submit,
+    Tick,
+)
+from tallystick.node.core.forwarding import FLUSH_BODIES
+from tallystick.node.core.intake import Intake
+from tallystick.node.core.judging import Judging
+from tallystick.node.core.ledger import Layer, LayeredState, Ledger
+from tallystick.node.core.mempool import Mempool
+from tallystick.node.core.messages import (
+    BODY_MESSAGE,
+    CATCH_UP_MESSAGE,
+    AskBlockData,
+    AskBlocks,
+    AskBodies,
+    Blocks,
+    GiveBlockData,
+)
+from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
+from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.step import Durable, Step
+
+SEND_ON_MS = 1_000
+"""How often the oldest waiting transactions are sent to the leader once more."""
+
+SEND_ON_COUNT = 4 * FLUSH_BODIES
+
+
+_CULPABLE = frozenset(
+    {
+        "garbage",
+        "bad-proposal",
+        "forged-proposal",
+        "forged-vote",
+        "forged-view-change",
+        "forged-new-view",
+    }
+)
+"""What the engine notes that no honest member sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What an operator asks first. Links and roots are 32 bytes."""
+
+    node: NodeId
+    engine: str
+    epoch: int
+    view: int
+    leader: NodeId
+    height: int
+    link: bytes
+    state_root: bytes
+    block_time_ms: int
+    pool_size: int
+    peers_up: tuple[NodeId, ...]
+    in_flight: int
+    waiting_for: str
+    alarm: str | None
+    halted: str | None
+
+
+class _Crypto:
+    """The engine's signatures: our vote key, and whatever checks the others'."""
+
+    __slots__ = ("_verify", "sign")
+
+    def __init__(self, signer: VoteSigner, verify: VerifyVote) -> None:
+        self.sign = signer.sign
+        self._verify = verify
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        return self._verify(key, message, signature)
+
+
+class Replica:
+    """A member. `handle` never blocks, never reads a clock, and raises `InvariantError` only."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        store: Store,
+        signer: VoteSigner,
+        guard: GuardRecord,
+        now_ms: int,
+        verify: VerifyVote = verify_vote,
+    ) -> None:
+        self.me = signer.node
+        self.ledger = Ledger(genesis, store)
+        self.reader = LedgerReader(self.ledger)
+        pool = Mempool(self.me)
+        self.intake = Intake(self.ledger, pool, signer, verify)
+        self.judging = Judging(self.ledger, pool)
+        self.catch_up = CatchUp(self.ledger, verify)
+        self.pool = pool
+        self.peers_up: set[NodeId] = set()
+        self.halted: str | None = None
+        self._token = 0
+        self._durable: dict[int, Durable] = {}
+        self._catch_up_checks: set[int] = set()
+        self._send_on_ms = now_ms + SEND_ON_MS
+        self._started = False
+        self._work = api.WorkWaiting(0, 0, 0)
+        self._store = store
+        self._step = Step()
+        self._engine = Pbft(self._setup(), _Crypto(signer, verify), self._restored(guard), now_ms)
+
+    # -- beginning -----------------------------------------------------------------------------------------------------
+
+    def _setup(self) -> api.Setup:
+        ledger, parameters = self.ledger, self.ledger.genesis.parameters
+        timing = api.Timing(
+            parameters.view_timeout_ms, parameters.view_timeout_ms_max, parameters.idle_block_ms
+        )
+        first = ledger.store.get(schema.at_height(schema.LINK, 0))
+        return api.Setup(
+            self.me,
+            ledger.members.vote_keys,
+            ledger.chain,
+            ledger.genesis.lane,
+            ledger.members.epoch,
+            Link(first) if first is not None else ledger.link,
+            parameters.pipeline,
+            parameters.block_transactions_max,
+            timing,
+            describe,
+        )
+
+    def _restored(self, guard: GuardRecord) -> api.Restored:
+        ledger, store = self.ledger, self._store
+        beside_key, in_database = guard.read(), store.get(schema.GUARD)
+        if beside_key is not None:
+            ahead = GUARD_RECORD.decode(beside_key).sequence
+            if in_database is None or GUARD_RECORD.decode(in_database).sequence < ahead:
+                raise OperationalError(
+                    "the double-sign guard is ahead of the database: this disk was rolled back or replaced;"
+                    " the node must not vote under this id"
+                )
+        blocks: list[api.Block] = []
+        for key, value in store.scan(schema.PENDING):
+            data = BLOCK_DATA.decode(value)
+            if data.header.height > ledger.height:
+                self.judging.hold(Link(key[1:]), data)
+                blocks.append(block_of(data))
+        return api.Restored(
+            store.get(schema.ENGINE),
+            in_database,
+            ledger.certificate,
+            ledger.height,
+            ledger.link,
+            blocks,
+        )
+
+    # -- the one entry -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now_ms: int) -> Effects:
+        """Hear one event. A broken invariant of ours is reported as `Halt`; afterwards nothing is signed any more."""
+        step = self._step = Step()
+        if self.halted is not None:
+            return Effects()
+        try:
+            if not self._started:
+                self._start(now_ms)
+            self._dispatch(event, now_ms)
+            self._after(now_ms)
+        except InvariantError as error:
+            self.halted = str(error)
+            halt = Step()
+            halt.halt(self.halted)
+            return halt.effects(self._token, now_ms)
+        step.pairs.update(self.ledger.drain())
+        step.after.extend(self.intake.outcomes.drain())
+        if step.must_persist:
+            self._token += 1
+            self._store.stage(step.pairs)
+            self._durable[self._token] = step.durable
+        return step.effects(self._token, self._deadline_ms())
+
+    def _start(self, now_ms: int) -> None:
+        self._started = True
+        self.intake.restart(self._step)
+        self._drive(api.Tick(), now_ms)
+
+    def _dispatch(self, event: Event, now_ms: int) -> None:
+        match event:
+            case PeerFrame(peer, frame):
+                self._on_frame(peer, frame, now_ms)
+            case BodiesChecked(token, verdicts):
+                if token in self._catch_up_checks:
+                    self._catch_up_checks.discard(token)
+                    self._on_caught_up(self.catch_up.on_checked(verdicts), now_ms)
+                else:
+                    self.intake.on_checked(token, verdicts, now_ms, self._step)
+            case Persisted(token):
+                self._on_persisted(token, now_ms)
+            case Submit():
+                self.intake.on_submit(event, now_ms, self._step)
+            case ClientGone(token):
+                self.intake.outcomes.gone(token)
+            case PeerUp(peer):
+                self._on_peer_up(peer, now_ms)
+            case PeerDown(peer):
+                self.peers_up.discard(peer)
+                if peer in self.ledger.members:
+                    self._drive(api.PeerDown(peer), now_ms)
+            case Tick():
+                self._on_tick(now_ms)
+            case _:
+                assert_never(event)
+
+    def _after(self, now_ms: int) -> None:
+        """What any event may have made possible."""
+        intake, judging = self.intake, self.judging
+        if intake.came:
+            for body_id in intake.came:
+                judging.came(body_id)
+            intake.came.clear()
+            if judging.waits:
+                self._retry_judging(now_ms)
+        work = api.WorkWaiting(self.pool.ready, len(self.pool), self.pool.arrived)
+        while work != self._work:
+            self._work = work
+            self._drive(work, now_ms)
+            work = api.WorkWaiting(self.pool.ready, len(self.pool), self.pool.arrived)
+        intake.flush(now_ms, self._step)
+        self._ask(now_ms)
+
+    def _on_tick(self, now_ms: int) -> None:
+        if self.judging.waits:
+            self._retry_judging(now_ms)
+        self._drive(api.Tick(), now_ms)
+        if now_ms >= self._send_on_ms:
+            self._send_on_ms = now_ms + SEND_ON_MS
+            leader = self._engine.status().leader
+            if leader != self.me and len(self.pool):
+                self.intake.send_on(leader, SEND_ON_COUNT, self._step)
+            self.intake.outcomes.sweep()
+
+    def _retry_judging(self, now_ms: int) -> None:
+        for judged in self.judging.retry(now_ms, self._step):
+            self._drive(judged, now_ms)
+        if self.catch_up.behind:
+            self._finish_locally(now_ms)
+
+    def _on_peer_up(self, peer: NodeId, now_ms: int) -> None:
+        self.peers_up.add(peer)
+        if peer in self.ledger.members:
+            self._drive(api.PeerUp(peer), now_ms)
+            self.intake.send_on(peer, len(self.pool), self._step)
+
+    def _on_persisted(self, token: int, now_ms: int) -> None:
+        durable = self._durable.pop(token)
+        for ids in durable.received:
+            self.intake.on_received(ids, self._step)
+        for message in durable.own:
+            self._drive(api.Heard(self.me, message), now_ms)
+
+    # -- peers ---------------------------------------------------------------------------------------------------------
+
+    def _on_frame(self, peer: NodeId, frame: bytes, now_ms: int) -> None:
+        step = self._step
+        try:
+            channel, payload = unpack(frame)
+            if channel is Channel.CATCH_UP:
+                self._on_catch_up(peer, payload, now_ms)
+            elif peer not in self.ledger.members:
+                step.note("observer-off-its-channel", peer=peer)
+            elif channel is Channel.CONSENSUS:
+                self._drive(api.Heard(peer, payload), now_ms)
+            elif channel is Channel.BODIES:
+                self.intake.on_frame(peer, payload, step)
+        except Refused as refused:
+            step.note("peer-garbage", peer=peer, reason=refused.reason.code)
+
+    def _on_catch_up(self, peer: NodeId, payload: bytes, now_ms: int) -> None:
+        step = self._step
+        match CATCH_UP_MESSAGE.decode(payload):
+            case AskBlocks(height):
+                answer = CATCH_UP_MESSAGE.encode(serve(self.ledger, height))
+                step.hearsay(Channel.CATCH_UP, answer, peer)
+            case Blocks() as blocks:
+                bodies = self.catch_up.on_blocks(blocks)
+                if bodies is not None:
+                    self._check_for_catch_up(bodies)
+            case AskBlockData(link):
+                data = self.judging.uncommitted.get(Link(link))
+                if data is not None:
+                    answer = CATCH_UP_MESSAGE.encode(GiveBlockData(BLOCK_DATA.encode(data)))
+                    step.hearsay(Channel.CATCH_UP, answer, peer)
+            case GiveBlockData(encoded):
+                block = describe(encoded)
+                if (
+                    block is not None
+                    and self.judging.wanted_blocks.pop(block.link, None) is not None
+                ):
+                    self.judging.hold(block.link, BLOCK_DATA.decode(encoded))
+                    self._retry_judging(now_ms)
+
+    def _check_for_catch_up(self, bodies: tuple[bytes, ...]) -> None:
+        token = self.intake.foreign_check()
+        self._catch_up_checks.add(token)
+        self._step.check(token, bodies)
+
+    def _on_caught_up(self, applied: list[Layer], now_ms: int) -> None:
+        self._became_final(applied)
+        certificate = self.ledger.certificate
+        if applied and certificate is not None:
+            self._drive(api.CaughtUp(certificate), now_ms)
+
+    def _ask(self, now_ms: int) -> None:
+        """Bodies, blocks and final blocks that we lack, from one member after the other."""
+        step = self._step
+        peers = sorted(self.peers_up & set(self.ledger.members.ids))
+        wants = self.judging.wants(now_ms, peers)
+        if wants is not None:
+            peer, ids, links = wants
+            if ids:
+                step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(AskBodies(ids)), peer)
+            for link in links:
+                step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(AskBlockData(link)), peer)
+        if self.catch_up.behind:
+            asked = self.catch_up.ask(now_ms, peers)
+            if asked is not None:
+                step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
+
+    # -- the engine ----------------------------------------------------------------------------------------------------
+
+    def _drive(self, event: api.Event, now_ms: int) -> None:
+        """Let the engine hear an event, and carry out what it asks for."""
+        events = [event]
+        while events:
+            for effect in self._engine.handle(events.pop(0), now_ms):
+                answer = self._carry_out(effect, now_ms)
+                if answer is not None:
+                    events.append(answer)
+
+    def _carry_out(self, effect: api.Effect, now_ms: int) -> api.Event | None:
+        step = self._step
+        match effect:
+            case api.Say(message, to, promise):
+                if promise:
+                    step.promise(Channel.CONSENSUS, message, to)
+                    step.durable.own.append(message)
+                else:
+                    step.hearsay(Channel.CONSENSUS, message, to)
+            case api.KeepRecord(record):
+                step.pairs[schema.ENGINE] = record
+            case api.KeepGuard(record):
+                step.pairs[schema.GUARD] = step.guard = record
+            case api.KeepBlock(block):
+                self.judging.hold(block.link, BLOCK_DATA.decode(block.data))
+                if block.height > self.ledger.height:
+                    step.pairs[schema.PENDING + block.link] = block.data
+            case api.MakeBlock():
+                return self._make_block(effect, now_ms)
+            case api.Judge():
+                return self.judging.judge(effect, now_ms, step)
+            case api.Final(block, certificate):
+                self._became_final([self.ledger.apply(block.link, certificate)])
+            case api.Behind(certificate):
+                return self._behind(certificate, now_ms)
+            case api.ViewEntered():
+                self.judging.view_entered()
+                self.pool.put_back()
+                self._step.note("pool-put-back", waiting=len(self.pool))
+            case api.Alarm(sentence, halt):
+                step.note("alarm", sentence=sentence)
+                if halt:
+                    step.halt(sentence)
+            case api.Note(name, facts):
+                step.note(name, **facts)
+                if name in _CULPABLE:
+                    step.note("peer-garbage", peer=facts["sender"], reason=name)
+            case _:
+                assert_never(effect)
+        return None
+
+    def _make_block(self, wish: api.MakeBlock, now_ms: int) -> api.Event | None:
+        """A block of waiting transactions on the parent's state, executed before it is proposed."""
+        ledger, parameters = self.ledger, self.ledger.genesis.parameters
+        self.intake.flush(now_ms, self._step, force=True)
+        if not ledger.knows(wish.parent_link):
+            return None
+        _, parent_time_ms = ledger.parent_of(wish.parent_link)
+        time_ms = block_time.stamp(now_ms, parent_time_ms)
+        taken = []
+        if not wish.empty:
+            taken = self.pool.take(parameters.block_transactions_max, parameters.block_work_max)
+        state = ledger.state_at(wish.parent_link)
+        bodies = [body for body in taken if self._orderable(body, state, time_ms)]
+        try:
+            layer = ledger.execute(wish.parent_link, time_ms, self.me, bodies)
+        except InvariantError as error:
+            self._step.note("poison-block", height=wish.height, error=str(error))
+            return None
+        return api.BlockMade(wish.parent_link, block_of(layer.data()), len(taken))
+
+    def _orderable(self, body: CheckedBody, state: LayeredState, time_ms: int) -> bool:
+        """What a block of this time on this state may contain; the rest leaves the pool when its place is final."""
+        transaction = body.transaction
+        validity_ms = self.ledger.genesis.parameters.max_validity_ms
+        return (
+            ordering_fault(transaction.valid_until_ms, time_ms, validity_ms) is None
+            and state.taken(transaction.account, transaction.id) != body.digest
+            and not state.refused(body.body_id)
+        )
+
+    def _behind(self, certificate: Certificate, now_ms: int) -> api.Event | None:
+        self.catch_up.toward(certificate)
+        return self._try_locally(now_ms)
+
+    def _finish_locally(self, now_ms: int) -> None:
+        event = self._try_locally(now_ms)
+        if event is not None:
+            self._drive(event, now_ms)
+
+    def _try_locally(self, now_ms: int) -> api.Event | None:
+        """The certified block and its ancestors may be here already, just not voted for in this view."""
+        target = self.catch_up.target
+        if target is None or target.height <= self.ledger.height:
+            return None
+        if not self.judging.stand_on(target.link, now_ms, self._step):
+            return None
+        path: list[Link] = []
+        layer: Layer | None = self.ledger.layers[target.link]
+        while layer is not None:
+            path.append(layer.link)
+            layer = layer.parent
+        self._became_final([self.ledger.apply(link, target) for link in reversed(path)])
+        return api.CaughtUp(target)
+
+    def _became_final(self, layers: list[Layer]) -> None:
+        for layer in layers:
+            self.intake.on_final(layer, self._step)
+            self.reader.remember(layer)
+            self._step.note("block-final", height=layer.header.height, **layer.tally())
+        self.judging.forget_below()
+        for key, _ in (
+            list(self._store.scan(schema.PENDING)) if self.ledger.height % 64 == 0 else ()
+        ):
+            if Link(key[1:]) not in self.judging.uncommitted:
+                self._step.pairs[key] = None
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+
+    def _deadline_ms(self) -> int:
+        moments = (
+            self._engine.deadline_ms,
+            self._send_on_ms,
+            self.intake.forwarding.deadline_ms,
+            self.judging.deadline_ms,
+            self.catch_up.deadline_ms if self.catch_up.behind else None,
+        )
+        return min(moment for moment in moments if moment is not None)
+
+    def is_waiting(self, body_id: BodyId) -> bool:
+        return body_id in self.pool
+
+    def status(self) -> NodeStatus:
+        engine, ledger = self._engine.status(), self.ledger
+        return NodeStatus(
+            self.me,
+            ledger.genesis.engine,
+            ledger.members.epoch,
+            engine.view,
+            engine.leader,
+            ledger.height,
+            ledger.link,
+            ledger.state.root,
+            ledger.time_ms,
+            len(self.pool),
+            tuple(sorted(self.peers_up)),
+            engine.in_flight,
+            engine.waiting_for,
+            engine.alarm,
+            self.halted,
+        )

@@ -1,0 +1,50 @@
+"""Where the core keeps what, in the one database. A key is a one-letter table and a fixed-length name.
+
+Values are canonical msgpack unless said otherwise; integers inside keys are big-endian, so that scans ascend.
+"""
+
+from struct import Struct as Packing
+
+FINAL = b"m/final"
+"""Height (8 bytes) and link (32) of the last final block."""
+ENGINE = b"m/engine"
+GUARD = b"m/guard"
+"""The database's copy of the guard's record; the one beside the key may never be ahead of it."""
+
+ACCOUNT = b"a"
+"""+ account (20) → [height of last write, seed, value]."""
+RECORD = b"r"
+"""+ key of the state map → value."""
+TAKEN = b"t"
+"""+ account (20) + id (32) → digest (32), height (8), index (4)."""
+REFUSED = b"x"
+"""+ body id (32) → height (8), index (4), valid_until_ms (8)."""
+BLOCK = b"B"
+"""+ height (8) → `ledger.BlockRecord`."""
+LINK = b"H"
+"""+ height (8) → link (32)."""
+PENDING = b"p"
+"""+ link (32) → block bytes kept before a vote."""
+BATCH = b"q"
+"""+ batch digest (32) → list of raw transactions that are not ordered yet."""
+
+_HEIGHT = Packing(">Q")
+_PLACE = Packing(">QI")
+
+
+def at_height(table: bytes, height: int) -> bytes:
+    return table + _HEIGHT.pack(height)
+
+
+def height_in(key: bytes) -> int:
+    return int.from_bytes(key[1:9], "big")
+
+
+def place(height: int, index: int) -> bytes:
+    """12 bytes."""
+    return _PLACE.pack(height, index)
+
+
+def place_in(value: bytes, offset: int) -> tuple[int, int]:
+    height, index = _PLACE.unpack_from(value, offset)
+    return height, index
