@@ -22,7 +22,7 @@ import uvloop
 from tallystick.network.wire.ids import AccountId
 from tallystick.wallet.signers import LocalSigner
 
-from bulk_client import FINAL, REFUSED, NodeClient, Press, Reply, keystore_signer, settle
+from bulk_client import FINAL, REFUSED, NodeClient, Press, Reply, keystore_signer, limits, settle
 from local_network import LocalNetwork, Trouble
 
 SENDERS_PER_BANK = 50
@@ -105,7 +105,7 @@ class Load:
 
     async def open(self) -> dict[str, Any]:
         """Open and fund every sender's account."""
-        tier = generous_tier(self.network)
+        tier, _, _ = limits(self.network, ASSET)
         issuer = keystore_signer(self.network, "central-bank")
         issuing = NodeClient.to(self.network, self.network.members[0], "central-bank")
         issues = []
@@ -204,9 +204,7 @@ class Load:
             for number in range(int(seconds * rate / batch)):
                 await asyncio.sleep(max(0.0, began + number * batch / rate - time.monotonic()))
                 bank = self.banks[number % len(self.banks)]
-                if bank.client is not None and not (
-                    bank.name == dead and time.monotonic() > began + 0.9
-                ):
+                if not (bank.name == dead and time.monotonic() > began + 0.9):
                     group.create_task(self._batch(bank, batch, tally))
         pauses = tally.longest_pauses_ms(began + 0.9)
         return tally.facts() | {"pauses_ms": pauses}
@@ -288,14 +286,6 @@ def placed(network: LocalNetwork) -> list[tuple[str, str]]:
     return [(bank, members[at % len(members)]) for at, bank in enumerate(banks)]
 
 
-def generous_tier(network: LocalNetwork) -> int:
-    """The tier whose rules allow most in 24 hours."""
-    rules = json.loads((network.folder / "genesis.json").read_text())["rules"]
-    rolling = [rule for rule in rules if rule["rule"] == 4 and rule["asset"] == ASSET]
-    best = max(rolling, key=lambda rule: int(rule["limit_minor"]), default={"tier": 0})
-    return int(best["tier"])
-
-
 async def commands() -> AsyncIterator[dict[str, Any]]:
     """One JSON line each, from standard input."""
     while line := await asyncio.to_thread(sys.stdin.readline):
@@ -312,7 +302,7 @@ async def main() -> None:
             result = await getattr(load, name)(**command)
         print(json.dumps(result), flush=True)
     for bank in load.banks:
-        await bank.client.__aexit__(None, None, None)
+        await bank.client.close()
 
 
 if __name__ == "__main__":

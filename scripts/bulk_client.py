@@ -3,13 +3,14 @@
 A real app uses the wallet SDK, which verifies every receipt. Here nothing is verified: the load must not be what is measured.
 """
 
+import json
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -62,7 +63,8 @@ class NodeClient:
     def __init__(
         self, url: str, context: ssl.SSLContext, token: str, connections: int = 16
     ) -> None:
-        self._url = url.rstrip("/") + "/v1/transactions"
+        self._base = url.rstrip("/")
+        self._url = self._base + "/v1/transactions"
         self._context = context
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),
@@ -96,6 +98,19 @@ class NodeClient:
         rows, bundles = msgspec.msgpack.decode(content)
         return Reply(tuple(Row(*row) for row in rows), tuple(bundles))
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """One GET that must answer 200 with a JSON object."""
+        async with self._session.get(self._base + path, ssl=self._context) as response:
+            content = await response.read()
+        if response.status != 200:
+            raise Trouble(
+                f"{path} answered {response.status}: {content[:300].decode(errors='replace')}"
+            )
+        return dict(json.loads(content))
+
+    async def close(self) -> None:
+        await self._session.close()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -105,7 +120,7 @@ class NodeClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._session.close()
+        await self.close()
 
 
 class Press:
@@ -201,6 +216,20 @@ class Press:
 
 def deadline() -> int:
     return time.time_ns() // 1_000_000 + VALID_FOR_MS
+
+
+def limits(network: LocalNetwork, asset: str) -> tuple[int, int, int]:
+    """(tier, cap of one payment, limit of 24 hours) of the tier whose rules allow most, in minor units of `asset`."""
+    rules = json.loads((network.folder / "genesis.json").read_text())["rules"]
+    found: dict[int, dict[int, int]] = {}
+    for rule in rules:
+        if rule["asset"] == asset:
+            found.setdefault(int(rule["tier"]), {})[int(rule["rule"])] = int(rule["limit_minor"])
+    whole = {tier: by_rule for tier, by_rule in found.items() if {1, 4} <= set(by_rule)}
+    if not whole:
+        raise Trouble(f"no tier of this network has both limits for {asset}")
+    tier = max(whole, key=lambda number: (whole[number][4], whole[number][1]))
+    return tier, whole[tier][1], whole[tier][4]
 
 
 def keystore_signer(network: LocalNetwork, participant: str) -> LocalSigner:
