@@ -21,6 +21,9 @@ from tallystick.node.core.ports import VerifyVote
 PATIENCE_MS = 1_000
 """An answer that takes longer is asked of the next member."""
 
+SETTLE_MS = 100
+"""A block that is certified before it is executed here is usually on its way: ask only after this."""
+
 
 @dataclass(slots=True)
 class Run:
@@ -39,14 +42,17 @@ class CatchUp:
     """The highest certificate that shows blocks we lack."""
     checking: Run | None = None
     _asked_ms: int | None = None
+    _ask_from_ms: int = 0
     _turn: int = field(default=0)
 
     @property
     def behind(self) -> bool:
         return self.target is not None and self.target.height > self.ledger.height
 
-    def toward(self, certificate: Certificate) -> None:
+    def toward(self, certificate: Certificate, now_ms: int) -> None:
         """A checked commit certificate of a block that we do not have."""
+        if not self.behind:
+            self._ask_from_ms = now_ms + SETTLE_MS
         if certificate.height > max(self.ledger.height, self.target.height if self.target else 0):
             self.target = certificate
 
@@ -54,7 +60,7 @@ class CatchUp:
 
     def ask(self, now_ms: int, peers: list[NodeId]) -> tuple[NodeId, AskBlocks] | None:
         """Whom to ask for what now, if anything."""
-        if self.checking is not None or not peers:
+        if self.checking is not None or not peers or now_ms < self._ask_from_ms:
             return None
         if self._asked_ms is not None and now_ms < self._asked_ms + PATIENCE_MS:
             return None
@@ -65,7 +71,7 @@ class CatchUp:
 
     @property
     def deadline_ms(self) -> int | None:
-        return self._asked_ms + PATIENCE_MS if self._asked_ms is not None else None
+        return self._asked_ms + PATIENCE_MS if self._asked_ms is not None else self._ask_from_ms
 
     def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:
         """The transactions to check next, or None when the answer leads nowhere (then the next member is asked)."""

@@ -95,7 +95,7 @@ class Follower:
             self._token += 1
             self._store.stage(step.pairs)
         patience_ms = self.catch_up.deadline_ms
-        deadline_ms = self._poll_ms if patience_ms is None else patience_ms
+        deadline_ms = patience_ms or self._poll_ms
         return step.effects(self._token, max(now_ms + 1, deadline_ms))
 
     def _dispatch(self, event: Event, now_ms: int, step: Step) -> None:

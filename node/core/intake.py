@@ -321,13 +321,18 @@ class Intake:
 
     def on_final(self, layer: Layer, step: Step) -> None:
         """A block is final: its transactions wait no more, and whoever waits for them hears where the receipt is."""
-        height, ledger = layer.header.height, self.ledger
+        height, ledger, taken = layer.header.height, self.ledger, layer.changes.taken
         for index, body in enumerate(layer.bodies):
-            body_id = body.body_id
+            body_id, key = body.body_id, body.transaction.account + body.transaction.id
             self._leave_pool(body_id, step)
             if self.outcomes.awaited(body_id):
                 self.outcomes.tell(Answer("final", body_id, height=height, index=index))
-            ledger.unwatch(body.transaction.account + body.transaction.id)
+            if taken.get(key) == body.digest:
+                # The digest is consumed: other bodies of it are repeats, answered with the same receipt.
+                for rival in self.pool.rivals(body.digest):
+                    self._leave_pool(rival, step)
+                    self.outcomes.tell(Answer("final", rival, height=height, index=index))
+            ledger.unwatch(key)
         for body_id in self.pool.expired(layer.header.time_ms):
             waiting = self._leave_pool(body_id, step)
             if waiting is not None:

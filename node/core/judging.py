@@ -82,8 +82,8 @@ class Judging:
         self.wanted_bodies.clear()
         self.wanted_blocks.clear()
 
-    def forget_below(self) -> None:
-        """Blocks up to the last final height are judged."""
+    def forget_below(self, keep_wants: bool) -> None:
+        """Blocks up to the last final height are judged. `keep_wants`: somebody else still waits for what is missing."""
         height = self.ledger.height
         self.uncommitted = {
             link: data for link, data in self.uncommitted.items() if data.header.height > height
@@ -92,6 +92,9 @@ class Judging:
             link for link, kept in self._parked.items() if kept.data.header.height <= height
         ]:
             del self._parked[link]
+        if not self._parked and not keep_wants:
+            self.wanted_bodies.clear()
+            self.wanted_blocks.clear()
 
     # -- the verdict ---------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tallystick.contracts.machine import work_of
-from tallystick.network.wire.ids import BodyId, NodeId
+from tallystick.network.wire.ids import BodyId, NodeId, TxDigest
 from tallystick.node.core.events import CheckedBody
 
 OWN_WAITING_MAX = 4_000
@@ -43,6 +43,8 @@ class Mempool:
     _banks: dict[int, dict[BodyId, CheckedBody]] = field(default_factory=dict)
     """What is in no proposal of ours."""
     _by_entry: dict[NodeId, int] = field(default_factory=dict)
+    _bodies_of: dict[TxDigest, tuple[BodyId, ...]] = field(default_factory=dict)
+    """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
     _expiry: dict[int, list[BodyId]] = field(default_factory=dict)
     """Second of valid_until → body ids."""
     _swept_s: int = 0
@@ -75,6 +77,8 @@ class Mempool:
         self._all[body_id] = waiting
         self._banks.setdefault(waiting.bank, {})[body_id] = body
         self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
+        digest = body.digest
+        self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
         second = body.transaction.valid_until_ms // 1000
         self._expiry.setdefault(second, []).append(body_id)
         self.arrived += 1
@@ -121,6 +125,14 @@ class Mempool:
             if waiting is not None and self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
 
+    def unclaim(self, body_ids: Iterable[BodyId]) -> None:
+        """These were taken for a block but may not stand in it yet."""
+        for body_id in body_ids:
+            waiting = self._all.get(body_id)
+            if waiting is not None and body_id not in self._banks[waiting.bank]:
+                self._banks[waiting.bank][body_id] = waiting.body
+                self._ready += 1
+
     def put_back(self) -> None:
         """Proposals were dropped: whatever is not final waits again, in order of arrival."""
         for queue in self._banks.values():
@@ -129,11 +141,21 @@ class Mempool:
             self._banks[waiting.bank][body_id] = waiting.body
         self._ready = len(self._all)
 
+    def rivals(self, digest: TxDigest) -> tuple[BodyId, ...]:
+        """Every waiting body of this digest."""
+        return self._bodies_of.get(digest, ())
+
     def remove(self, body_id: BodyId) -> Waiting | None:
         """It is final, or can never be."""
         waiting = self._all.pop(body_id, None)
         if waiting is not None:
             self._by_entry[waiting.entry] -= 1
+            digest = waiting.body.digest
+            left = tuple([other for other in self._bodies_of[digest] if other != body_id])
+            if left:
+                self._bodies_of[digest] = left
+            else:
+                del self._bodies_of[digest]
             if self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
         return waiting

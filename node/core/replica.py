@@ -248,7 +248,7 @@ class Replica:
             for body_id in intake.came:
                 judging.came(body_id)
             intake.came.clear()
-            if judging.waits:
+            if judging.waits or self.catch_up.behind:
                 self._retry_judging(now_ms)
         work = api.WorkWaiting(self.pool.ready, len(self.pool), self.pool.arrived)
         while work != self._work:
@@ -259,7 +259,7 @@ class Replica:
         self._ask(now_ms)
 
     def _on_tick(self, now_ms: int) -> None:
-        if self.judging.waits:
+        if self.judging.waits or self.catch_up.behind:
             self._retry_judging(now_ms)
         self._drive(api.Tick(), now_ms)
         if now_ms >= self._send_on_ms:
@@ -421,6 +421,9 @@ class Replica:
             taken = self.pool.take(parameters.block_transactions_max, parameters.block_work_max)
         state = ledger.state_at(wish.parent_link)
         bodies = [body for body in taken if self._orderable(body, state, time_ms)]
+        if len(bodies) != len(taken):
+            later = [body.body_id for body in taken if self._too_early(body, time_ms)]
+            self.pool.unclaim(later)
         try:
             layer = ledger.execute(wish.parent_link, time_ms, self.me, bodies)
         except InvariantError as error:
@@ -438,8 +441,13 @@ class Replica:
             and not state.refused(body.body_id)
         )
 
+    def _too_early(self, body: CheckedBody, time_ms: int) -> bool:
+        """Its deadline lies too far ahead of this block's time, but not of a later one's."""
+        validity_ms = self.ledger.genesis.parameters.max_validity_ms
+        return body.transaction.valid_until_ms > time_ms + validity_ms
+
     def _behind(self, certificate: Certificate, now_ms: int) -> api.Event | None:
-        self.catch_up.toward(certificate)
+        self.catch_up.toward(certificate, now_ms)
         return self._try_locally(now_ms)
 
     def _finish_locally(self, now_ms: int) -> None:
@@ -467,7 +475,7 @@ class Replica:
             self.intake.on_final(layer, self._step)
             self.reader.remember(layer)
             self._step.note("block-final", height=layer.header.height, **layer.tally())
-        self.judging.forget_below()
+        self.judging.forget_below(keep_wants=self.catch_up.behind)
         for key, _ in (
             list(self._store.scan(schema.PENDING)) if self.ledger.height % 64 == 0 else ()
         ):
