@@ -42,7 +42,7 @@ _SEVERAL: Final = 8
 """Writes into one bucket from which sorting it once is cheaper than splicing each."""
 
 Nodes: TypeAlias = dict[int, bytes]
-_Get: TypeAlias = Callable[[int], bytes]
+_Get: TypeAlias = Callable[[int], bytes | None]
 
 
 class Layer:
@@ -79,7 +79,7 @@ class StateMap:
     def load(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Replace all contents by (key hash, leaf hash) pairs, strictly ascending by key hash."""
         nodes: Nodes = {}
-        fold = _Fold(nodes, lambda node: nodes.get(node, b""))
+        fold = _Fold(nodes, nodes.get)
         size = 0
         for first, entries in _by_first_byte(pairs):
             hash_ = _build(entries, 0x100 | first, 2, nodes)
@@ -99,7 +99,7 @@ class StateMap:
         nodes: Nodes = {}
         fold = _Fold(nodes, get)
         size = below.size
-        for (depth, node), (bucket, items) in _grouped(writes, below.size, get).items():
+        for node, (depth, bucket, items) in _grouped(writes, below.size, get).items():
             changed = _written(bucket, items)
             if changed == bucket:
                 continue
@@ -126,7 +126,7 @@ class StateMap:
         """The committed leaf hash of a key, if it is there."""
         _, bucket = _find(_MARK | int.from_bytes(key_hash, "big"), 0, _reader([self._nodes]))
         at = _position(bucket, key_hash)
-        return None if at is None else bucket[at + 32 : at + _ENTRY]
+        return None if at < 0 else bucket[at + 32 : at + _ENTRY]
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """All committed (key hash, leaf hash), ascending: what `load` takes."""
@@ -169,16 +169,16 @@ class StateMap:
 
 
 def _reader(chain: list[Nodes]) -> _Get:
+    """What stands at a node, seen from the top of `chain`; None or b"" where nothing does."""
     if len(chain) == 1:
-        alone = chain[0]
-        return lambda node: alone.get(node, b"")
+        return chain[0].get
 
-    def get(node: int) -> bytes:
+    def get(node: int) -> bytes | None:
         for nodes in chain:
             value = nodes.get(node)
             if value is not None:
                 return value
-        return b""
+        return None
 
     return get
 
@@ -186,38 +186,42 @@ def _reader(chain: list[Nodes]) -> _Get:
 def _find(path: int, depth: int, get: _Get) -> tuple[int, bytes]:
     """(depth, bucket) where the key of `path` belongs; `depth` is a guess to begin at."""
     value = get(path >> (256 - 4 * depth))
-    while len(value) == _INNER_BYTES:
+    while value and len(value) == _INNER_BYTES:
         depth += 1
         value = get(path >> (256 - 4 * depth))
     while not value and depth:
         above = get(path >> (260 - 4 * depth))
-        if len(above) == _INNER_BYTES:
+        if above and len(above) == _INNER_BYTES:
             break  # an empty bucket, in its place
         depth, value = depth - 1, above
-    return depth, value
+    return depth, value or b""
 
 
-_Group: TypeAlias = tuple[bytes, list[tuple[bytes, bytes | None]]]
+_Group: TypeAlias = tuple[int, bytes, list[tuple[bytes, bytes | None]]]
 
 
-def _grouped(
-    writes: Mapping[bytes, bytes | None], size: int, get: _Get
-) -> dict[tuple[int, int], _Group]:
-    """Writes by the (depth, node) of their bucket, with the bucket as it stands."""
+def _grouped(writes: Mapping[bytes, bytes | None], size: int, get: _Get) -> dict[int, _Group]:
+    """Writes by the node of their bucket, with its depth and the bucket as it stands."""
     guess = _usual_depth(size)
-    groups: dict[tuple[int, int], _Group] = {}
-    for key_hash, leaf in writes.items():
-        invariant(
-            len(key_hash) == 32 and (leaf is None or len(leaf) == 32), "a hash is not 32 bytes"
-        )
+    shift = 256 - 4 * guess
+    groups: dict[int, _Group] = {}
+    for item in writes.items():
+        key_hash, leaf = item
+        if len(key_hash) != 32 or (leaf is not None and len(leaf) != 32):
+            broken("a hash is not 32 bytes", key_hash=key_hash, leaf=leaf)
         path = _MARK | int.from_bytes(key_hash, "big")
-        depth, bucket = _find(path, guess, get)
-        place = depth, path >> (256 - 4 * depth)
-        group = groups.get(place)
-        if group is None:
-            groups[place] = bucket, [(key_hash, leaf)]
-        else:
-            group[1].append((key_hash, leaf))
+        depth, node = guess, path >> shift
+        if node not in groups:
+            bucket = get(node)
+            if (
+                not bucket or len(bucket) == _INNER_BYTES
+            ):  # the guess was wrong, or nothing is there
+                depth, bucket = _find(path, guess, get)
+                node = path >> (256 - 4 * depth)
+            if node not in groups:
+                groups[node] = depth, bucket, [item]
+                continue
+        groups[node][2].append(item)
     return groups
 
 
@@ -229,11 +233,12 @@ def _usual_depth(size: int) -> int:
     return depth
 
 
-def _position(bucket: bytes, key_hash: bytes) -> int | None:
+def _position(bucket: bytes, key_hash: bytes) -> int:
+    """Where the key's entry begins, -1 if it has none."""
     at = bucket.find(key_hash)
     while at > 0 and at % _ENTRY:  # found across entries or in a leaf hash: not a key
         at = bucket.find(key_hash, at + 1)
-    return None if at < 0 else at
+    return at
 
 
 def _written(bucket: bytes, items: list[tuple[bytes, bytes | None]]) -> bytes:
@@ -247,7 +252,7 @@ def _written(bucket: bytes, items: list[tuple[bytes, bytes | None]]) -> bytes:
         return b"".join([key + leaf for key, leaf in sorted(entries.items()) if leaf is not None])
     for key_hash, leaf in items:
         at = _position(bucket, key_hash)
-        if at is not None:
+        if at >= 0:
             kept = b"" if leaf is None else key_hash + leaf
             bucket = bucket[:at] + kept + bucket[at + _ENTRY :]
         elif leaf is not None:
@@ -293,33 +298,40 @@ def _prefix_bytes(node: int, depth: int) -> bytes:
 class _Fold:
     """Carries changed hashes and counts upwards; each touched inner node is hashed once."""
 
-    __slots__ = ("_changes", "_get", "_nodes")
+    __slots__ = ("_get", "_levels", "_nodes")
 
     def __init__(self, nodes: Nodes, get: _Get) -> None:
         self._nodes = nodes
         self._get = get
-        self._changes: dict[int, dict[int, list[tuple[int, bytes, int]]]] = {}
+        self._levels: list[dict[int, list[tuple[int, bytes, int]]]] = []
+        """By depth: changes below a parent, as (place of the child's hash, hash, keys more)."""
 
     def change(self, depth: int, node: int, hash_: bytes, grown: int) -> None:
         """The node at `depth` has this hash now and holds `grown` more keys."""
-        level = self._changes.setdefault(depth, {})
-        level.setdefault(node >> 4, []).append((node & 15, hash_, grown))
+        levels = self._levels
+        while depth >= len(levels):
+            levels.append({})
+        level, change = levels[depth], (8 + 32 * (node & 15), hash_, grown)
+        siblings = level.get(node >> 4)
+        if siblings is None:
+            level[node >> 4] = [change]
+        else:
+            siblings.append(change)
 
     def run(self) -> bytes | None:
         """The new root's hash; None if nothing changed."""
-        if not self._changes:
+        if not self._levels:
             return None
-        for depth in range(max(self._changes), 0, -1):
-            for node, children in self._changes.pop(depth, {}).items():
+        for depth in range(len(self._levels) - 1, 0, -1):
+            for node, children in self._levels[depth].items():
                 self.change(depth - 1, node, *self._inner(node, children))
-        ((_, root, _),) = self._changes[0][0]
+        ((_, root, _),) = self._levels[0][0]
         return root
 
     def _inner(self, node: int, children: list[tuple[int, bytes, int]]) -> tuple[bytes, int]:
         value = bytearray(self._get(node) or _EMPTY_INNER)
         grown = 0
-        for nibble, hash_, more in children:
-            at = 8 + 32 * nibble
+        for at, hash_, more in children:
             value[at : at + 32] = hash_
             grown += more
         if grown:
