@@ -113,7 +113,7 @@ def objection(mine: Hello, theirs: Hello, authenticated: NodeId) -> str | None:
 
 def back_off_ms(attempt: int, draw: float) -> int:
     """Before dial number `attempt` (from 0) after a failure. `draw` in [0, 1) spreads nodes that failed together."""
-    ceiling = min(BACK_OFF_MS_MAX, BACK_OFF_MS_MIN * 2 ** min(attempt, 10))
+    ceiling = min(BACK_OFF_MS_MAX, BACK_OFF_MS_MIN << min(attempt, 10))
     return ceiling // 2 + int((ceiling - ceiling // 2) * draw)
 
 

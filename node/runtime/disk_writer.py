@@ -134,7 +134,9 @@ class DiskWriter:
         return batches
 
     def _write(self, batches: Sequence[Batch]) -> None:
-        self._store.write([batch.pairs for batch in batches])
+        pairs = [batch.pairs for batch in batches if batch.pairs]
+        if pairs:
+            self._store.write(pairs)
         records = [batch.guard for batch in batches if batch.guard is not None]
         if records:
             if self._guard is None:
