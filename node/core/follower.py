@@ -31,6 +31,9 @@ from tallystick.node.core.step import Step
 POLL_MS = 200
 """How long to wait after an answer that brought nothing new."""
 
+TICK_MS_MIN = 20
+"""Without peers, or while blocks are checked, nothing is gained by looking more often."""
+
 
 @dataclass(frozen=True, slots=True)
 class FollowerStatus:
@@ -94,9 +97,8 @@ class Follower:
         if step.must_persist:
             self._token += 1
             self._store.stage(step.pairs)
-        patience_ms = self.catch_up.deadline_ms
-        deadline_ms = patience_ms or self._poll_ms
-        return step.effects(self._token, max(now_ms + 1, deadline_ms))
+        deadline_ms = max(self.catch_up.deadline_ms or self._poll_ms, now_ms + TICK_MS_MIN)
+        return step.effects(self._token, deadline_ms)
 
     def _dispatch(self, event: Event, now_ms: int, step: Step) -> None:
         match event:
