@@ -56,6 +56,7 @@ ACCOUNT_KEY: Final = b"account/"
 T = TypeVar("T")
 Step: TypeAlias = tuple[str, Callable[[], str]]
 _ASSURANCE: Final = {"pbft": "BFT"}
+_UNAUTHORISED: Final = (RejectReason.UNKNOWN_ACCOUNT, RejectReason.WRONG_KEYS)
 _RULE_ALLOWS: Final = 1  # a finding's outcome: 0 ALLOW and 1 REPORT let a payment settle
 
 
@@ -83,6 +84,9 @@ class Verdict:
     status: Status | None = None
     reason: RejectReason | None = None
     """Why it was not settled; None when settled, or when the verdict is about an account."""
+    consumed: bool | None = None
+    """Whether this outcome is the digest's own. False: the account's keys did not sign these bytes, which
+    anybody may have sent, so the payer's transaction may still be ordered and settle."""
 
     @property
     def failed(self) -> Check | None:
@@ -160,6 +164,7 @@ class Verifier:
     ) -> Verdict:
         if not checks[-1].ok:
             return Verdict(False, EXIT_NOT_VERIFIED, checks)
+        why = BY_NUMBER[reason] if reason else None
         return Verdict(
             True,
             EXIT_VERIFIED,
@@ -168,7 +173,8 @@ class Verifier:
             height=block.header.height,
             time_ms=block.header.time_ms,
             status=Status(status) if status else None,
-            reason=BY_NUMBER[reason] if reason else None,
+            reason=why,
+            consumed=why not in _UNAUTHORISED if status else None,
         )
 
     # The block: this network's header, one link, a quorum over it or over a later one.

@@ -61,7 +61,7 @@ def test_a_settled_receipt_verifies_and_names_every_step() -> None:
     assert [check.name for check in verdict.checks] == STEPS
     assert all(check.ok and check.sentence for check in verdict.checks)
     assert verdict.assurance == "BFT"
-    assert (verdict.status, verdict.reason) == (Status.SETTLED, None)
+    assert (verdict.status, verdict.reason, verdict.consumed) == (Status.SETTLED, None, True)
     assert (verdict.height, verdict.time_ms) == (1, TIME_MS + 1)
     assert verdict.failed is None
 
@@ -70,6 +70,7 @@ def test_a_rejected_receipt_is_verified_too_and_gives_its_reason() -> None:
     verdict = verify_receipt(small_chain().receipt(1, 1), GENESIS)
     assert verdict.exit_code == EXIT_VERIFIED
     assert (verdict.status, verdict.reason) == (Status.REJECTED, RejectReason.ROLLING_TOTAL)
+    assert verdict.consumed
 
 
 def test_every_receipt_of_every_block_verifies_by_itself_and_through_any_later_block() -> None:
@@ -307,6 +308,18 @@ def test_a_transaction_for_another_chain_or_lane_or_with_a_bad_field_is_refused(
     assert "sorted" in failure(alone(unsorted, Said(opened=bytes(20))))[1]
 
 
+@pytest.mark.parametrize("reason", [RejectReason.WRONG_KEYS, RejectReason.UNKNOWN_ACCOUNT])
+def test_a_rejection_of_bytes_that_the_account_did_not_sign_says_nothing_of_its_digest(
+    reason: RejectReason,
+) -> None:
+    """Anybody can sign the payer's message with a key of his own and have that rejected first."""
+    stranger = signed(replace(payment(1), witnesses=()), 5)
+    verdict = verify_receipt(alone(stranger, Said(Status.REJECTED, reason)), GENESIS)
+    assert verdict.ok
+    assert verdict.consumed is False
+    assert "about these bytes only" in verdict.checks[-1].sentence
+
+
 REJECT = Said(Status.REJECTED, RejectReason.INSUFFICIENT_FUNDS)
 
 
@@ -392,6 +405,7 @@ def test_an_account_is_proven_to_hold_its_record_or_not_to_exist(accounts: int) 
     verdict = verify_account(OWNER, b"my record", blind, held, block, GENESIS)
     assert verdict.ok, verdict.failed
     assert (verdict.height, verdict.status, verdict.assurance) == (1, None, "BFT")
+    assert verdict.consumed is None
     assert verify_account(nobody, None, bytes(32), absent, block, GENESIS).ok
 
     assert not verify_account(OWNER, b"my records", blind, held, block, GENESIS).ok
