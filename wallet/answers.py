@@ -77,8 +77,8 @@ class AccountAnswer(Struct, frozen=True):
 
 class TransactionAnswer(Struct, frozen=True):
     state: State
+    body_id: HexText
     digest: HexText | None = None
-    height: int | None = None
 
 
 class StatusAnswer(Struct, frozen=True):

@@ -35,6 +35,8 @@ class Patience:
     """TCP and TLS to one node."""
     attempt_s: float = 5.0
     """One node's chance to bring a payment to its end, before another is asked as well."""
+    bulk_s: float = 15.0
+    """One node's chance to bring a chunk of many payments to its end."""
     answer_s: float = 2.0
     """What a node may take beyond the time-out that it was given, and for any plain question."""
     pause_s: float = 0.1
@@ -47,6 +49,10 @@ class Patience:
     """If no node could be reached at all for this long, and nothing left this machine, give up."""
     after_deadline_s: float = 60.0
     """How long to look for proof, after its deadline, that a transaction can never settle."""
+
+
+PATIENCE = Patience()
+"""The defaults."""
 
 
 class Silent(Exception):
@@ -93,7 +99,7 @@ class Endpoints:
         self,
         entries: Sequence[EndpointEntry],
         credentials: Credentials,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENCE,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.patience = patience

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import Refused
-from tallystick.network.wire.genesis import Genesis, genesis_from_json
+from tallystick.network.wire.genesis import Genesis, genesis_from_json, validate_genesis
 from tallystick.wallet.errors import BadFile
 
 FILE_BYTES_MAX = 1024 * 1024
@@ -71,9 +71,12 @@ def load_genesis(path: Path | str) -> Genesis:
     """Read genesis.json. `BadFile` with a sentence that says what is wrong."""
     path = Path(path)
     try:
-        return genesis_from_json(read_bounded(path, 2 * bounds.GENESIS_BYTES_MAX))
+        genesis = genesis_from_json(read_bounded(path, bounds.GENESIS_FILE_BYTES_MAX))
     except Refused as refused:
         raise BadFile(f"{path} is not a genesis file: {refused.detail}") from None
+    if wrong := validate_genesis(genesis):
+        raise BadFile(f"{path} is not a sound genesis file: {'; '.join(wrong[:5])}")
+    return genesis
 
 
 def read_bounded(path: Path, bytes_max: int) -> bytes:

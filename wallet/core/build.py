@@ -11,6 +11,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
+import msgspec
+
 from tallystick.network.wire import bounds, money
 from tallystick.network.wire.digest import ZERO, Tag
 from tallystick.network.wire.faults import Refused
@@ -18,7 +20,7 @@ from tallystick.network.wire.genesis import Genesis, account_id, chain_of, genes
 from tallystick.network.wire.ids import AccountId, ParticipantId, PaymentId
 from tallystick.network.wire.keys import check_spend_key
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.transactions import Issue, OpenAccount, Transfer
+from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
 from tallystick.network.wire.transactions.codec import decode, encode
 
 T = TypeVar("T", Transfer, Issue, OpenAccount)
@@ -241,6 +243,15 @@ def open_account(
         seed=seed,
     )
     return _sound(draft)
+
+
+def same_intent(one: Transaction, other: Transaction) -> bool:
+    """Whether two transactions mean the same, whatever their deadline and signatures."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(transaction: Transaction) -> Transaction:
+    return msgspec.structs.replace(transaction, valid_until_ms=0, witnesses=())
 
 
 def _sound(draft: T) -> T:

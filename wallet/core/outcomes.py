@@ -5,7 +5,7 @@ promise to pay. Not here: how the evidence is checked (`wallet.checking`).
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from tallystick.network.proofs.receipts import Receipt
 from tallystick.network.wire.ids import AccountId, BodyId, PaymentId, TxDigest
@@ -99,16 +99,18 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Not final yet, and nothing more is known. Ask again with `resolve`."""
+    """Not final yet; a node says how far it is. Ask again with `resolve`."""
 
     reference: Reference
+    state: str
+    """"received" or "accepted", by the node's word alone."""
 
 
 FinalOutcome: TypeAlias = Settled | Rejected | Expired
 Outcome: TypeAlias = Settled | Rejected | Expired | Received | Accepted | Pending
 
 
-def is_final(outcome: Outcome) -> bool:
+def is_final(outcome: Outcome) -> TypeGuard[FinalOutcome]:
     """Nothing that happens later changes it."""
     return isinstance(outcome, Settled | Rejected | Expired)
 
