@@ -185,7 +185,8 @@ def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
-def _read_struct(*names: str) -> Callable[[Any], Any]:
+def read_struct(*names: str) -> Callable[[Any], Any]:
+    """A `Reader` of our structs, whose fields have the same names in snake_case."""
     return attrgetter(*map(_snake, names))
 
 
@@ -199,7 +200,7 @@ class Digester:
         self._prefix = b"\x19\x01" + domain.separator()
         remembered = lru_cache(maxsize=bounds.ASSET_HASHES_MAX)(_hash_string)
         self._hash_of = {
-            kind: compile_struct(kind.__name__, {kind.__name__: fields}, _read_struct, remembered)
+            kind: compile_struct(kind.__name__, {kind.__name__: fields}, read_struct, remembered)
             for kind, fields in TYPES.items()
         }
 
