@@ -14,7 +14,8 @@ from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.ids import Height, Link, NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.node.core.events import CheckedBody, Verdict
-from tallystick.node.core.ledger import Layer, Ledger
+from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import AskBlocks, Blocks, FinalBlock
 from tallystick.node.core.ports import VerifyVote
 

@@ -4,8 +4,6 @@ questions on the catch-up channel.
 A certified result that differs from its own execution halts it with the evidence; it never serves an unverified byte.
 """
 
-from dataclasses import dataclass
-
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
@@ -26,6 +24,7 @@ from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import CATCH_UP_MESSAGE, Blocks
 from tallystick.node.core.ports import Store, VerifyVote
 from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Step
 
 POLL_MS = 200
@@ -33,28 +32,6 @@ POLL_MS = 200
 
 TICK_MS_MIN = 20
 """Without peers, or while blocks are checked, nothing is gained by looking more often."""
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerStatus:
-    node: NodeId
-    engine: str
-    epoch: int
-    view: int
-    """Of the newest certificate."""
-    leader: NodeId
-    """Proposer of the newest block."""
-    height: int
-    link: bytes
-    state_root: bytes
-    block_time_ms: int
-    pool_size: int
-    peers_up: tuple[NodeId, ...]
-    in_flight: int
-    waiting_for: str
-    alarm: str | None
-    halted: str | None
-    blocks_executed: int
 
 
 class Follower:
@@ -141,10 +118,10 @@ class Follower:
         if asked is not None:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
 
-    def status(self) -> FollowerStatus:
+    def status(self) -> NodeStatus:
         ledger = self.ledger
         header, certificate = ledger.header, ledger.certificate
-        return FollowerStatus(
+        return NodeStatus(
             self.me,
             ledger.genesis.engine,
             ledger.members.epoch,

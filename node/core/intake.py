@@ -23,7 +23,8 @@ from tallystick.node.core import schema
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import BadBody, CheckedBody, Submit, Verdict
 from tallystick.node.core.forwarding import FLUSH_BODIES, Batch, Forwarding
-from tallystick.node.core.ledger import Layer, Ledger
+from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import STRANGER, Mempool, Waiting
 from tallystick.node.core.messages import (
     BODY_MESSAGE,

@@ -16,7 +16,8 @@ from tallystick.network.wire.ids import BodyId, Link, NodeId
 from tallystick.node.core import block_time
 from tallystick.node.core.block_data import BLOCK_DATA, BlockData
 from tallystick.node.core.events import CheckedBody
-from tallystick.node.core.ledger import Layer, Ledger
+from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.core.step import Step
 

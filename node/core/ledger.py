@@ -6,7 +6,6 @@ Not here: whether a block may be voted for (`judging`), when it is final (consen
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
@@ -18,24 +17,20 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import Log, Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
-from tallystick.network.proofs.receipts import Status
-from tallystick.network.proofs.state_map import Layer as MapLayer
 from tallystick.network.proofs.state_map import StateMap, blind_of, leaf_hash
 from tallystick.network.wire.blocks import VERSION, Header, Result, genesis_link, link_of
 from tallystick.network.wire.digest import ZERO
 from tallystick.network.wire.faults import OperationalError, invariant
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
 from tallystick.network.wire.ids import BodyId, Height, Link, NodeId
-from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
+from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core import schema
-from tallystick.node.core.block_data import BlockData
 from tallystick.node.core.events import CheckedBody
+from tallystick.node.core.layers import Layer, LayeredState, Pairs
 from tallystick.node.core.ports import Store
 
 ACCOUNTS_CACHED_MAX = 200_000
 """Decoded accounts in memory; about 1 kB each."""
-
-Pairs = dict[bytes, bytes | None]
 
 
 class BlockRecord(Struct, array_like=True, frozen=True):
@@ -58,78 +53,6 @@ class _AccountRow(Struct, array_like=True, frozen=True):
 BLOCK_RECORD = msgspec.msgpack.Decoder(BlockRecord)
 _ROW = msgspec.msgpack.Decoder(_AccountRow)
 _encode = msgspec.msgpack.Encoder().encode
-
-
-@dataclass(slots=True)
-class Layer:
-    """One executed block that is not final yet."""
-
-    parent: "Layer | None"
-    """None: its parent is the certified ledger."""
-    header: Header
-    result: Result
-    link: Link
-    bodies: Sequence[CheckedBody]
-    changes: BlockResult
-    rows: Pairs
-    state: MapLayer
-    transactions: Tree
-    outcomes: Tree
-
-    def tally(self) -> dict[str, object]:
-        """Facts for the trace: transactions, how many settled, and how many were rejected by reason code."""
-        rejected: dict[str, int] = {}
-        settled = 0
-        for status, reason in self.changes.decisions:
-            if status == Status.SETTLED:
-                settled += 1
-            else:
-                code = BY_NUMBER[reason].code
-                rejected[code] = rejected.get(code, 0) + 1
-        return {"transactions": len(self.bodies), "settled": settled, "rejected": rejected}
-
-    def data(self) -> BlockData:
-        return BlockData(self.header, self.result, b"".join([body.body_id for body in self.bodies]))
-
-
-class LayeredState:
-    """`contracts.StateReader` over some layers, newest first, and the certified ledger."""
-
-    __slots__ = ("_base", "_changes")
-
-    def __init__(self, base: "Ledger", layer: Layer | None) -> None:
-        self._base = base
-        self._changes: list[BlockResult] = []
-        while layer is not None:
-            self._changes.append(layer.changes)
-            layer = layer.parent
-
-    def account(self, account: bytes) -> Account | None:
-        for changes in self._changes:
-            found = changes.accounts.get(account)
-            if found is not None:
-                return found
-        return self._base.account(account)
-
-    def record(self, key: bytes) -> bytes | None:
-        for changes in self._changes:
-            found = changes.records.get(key)
-            if found is not None:
-                return found
-        return self._base.record(key)
-
-    def taken(self, account: bytes, payment_id: bytes) -> bytes | None:
-        key = account + payment_id
-        for changes in self._changes:
-            found = changes.taken.get(key)
-            if found is not None:
-                return found
-        return self._base.taken_by(key)
-
-    def refused(self, body_id: bytes) -> bool:
-        return any(body_id in changes.refused for changes in self._changes) or self._base.refused(
-            body_id
-        )
 
 
 class Ledger:

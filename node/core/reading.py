@@ -28,7 +28,8 @@ from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.ids import BodyId, Height, Link
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions.codec import body_id
-from tallystick.node.core.ledger import BlockRecord, Layer, Ledger
+from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import BlockRecord, Ledger
 
 BLOCKS_REMEMBERED = 16
 """Blocks whose trees stay in memory: clients ask for receipts of the newest."""

@@ -6,26 +6,23 @@ node before it signs anything more. The work is done in `intake` (transactions),
 hears its own promises only then.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from tallystick.consensus import api
 from tallystick.consensus.accountability.guard import GUARD_RECORD
 from tallystick.consensus.pbft import Pbft
-from tallystick.contracts import ordering_fault
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.faults import InvariantError, OperationalError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import BodyId, Link, NodeId
 from tallystick.network.wire.keys import verify_vote
-from tallystick.node.core import block_time, schema
+from tallystick.node.core import schema
 from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
 from tallystick.node.core.catch_up import CatchUp, serve
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.events import (
     BodiesChecked,
-    CheckedBody,
     ClientGone,
     Event,
     PeerDown,
@@ -38,7 +35,8 @@ from tallystick.node.core.events import (
 from tallystick.node.core.forwarding import FLUSH_BODIES
 from tallystick.node.core.intake import Intake
 from tallystick.node.core.judging import Judging
-from tallystick.node.core.ledger import Layer, LayeredState, Ledger
+from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.core.messages import (
     BODY_MESSAGE,
@@ -50,7 +48,9 @@ from tallystick.node.core.messages import (
     GiveBlockData,
 )
 from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
+from tallystick.node.core.proposing import Proposing
 from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Durable, Step
 
 SEND_ON_MS = 1_000
@@ -70,27 +70,6 @@ _CULPABLE = frozenset(
     }
 )
 """What the engine notes that no honest member sends."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    """What an operator asks first. Links and roots are 32 bytes."""
-
-    node: NodeId
-    engine: str
-    epoch: int
-    view: int
-    leader: NodeId
-    height: int
-    link: bytes
-    state_root: bytes
-    block_time_ms: int
-    pool_size: int
-    peers_up: tuple[NodeId, ...]
-    in_flight: int
-    waiting_for: str
-    alarm: str | None
-    halted: str | None
 
 
 class _Crypto:
@@ -124,6 +103,7 @@ class Replica:
         pool = Mempool(self.me)
         self.intake = Intake(self.ledger, pool, signer, verify)
         self.judging = Judging(self.ledger, pool)
+        self.proposing = Proposing(self.me, self.ledger, pool)
         self.catch_up = CatchUp(self.ledger, verify)
         self.pool = pool
         self.peers_up: set[NodeId] = set()
@@ -385,7 +365,8 @@ class Replica:
                 if block.height > self.ledger.height:
                     step.pairs[schema.PENDING + block.link] = block.data
             case api.MakeBlock():
-                return self._make_block(effect, now_ms)
+                self.intake.flush(now_ms, step, force=True)
+                return self.proposing.make(effect, now_ms, step)
             case api.Judge():
                 return self.judging.judge(effect, now_ms, step)
             case api.Final(block, certificate):
@@ -407,44 +388,6 @@ class Replica:
             case _:
                 assert_never(effect)
         return None
-
-    def _make_block(self, wish: api.MakeBlock, now_ms: int) -> api.Event | None:
-        """A block of waiting transactions on the parent's state, executed before it is proposed."""
-        ledger, parameters = self.ledger, self.ledger.genesis.parameters
-        self.intake.flush(now_ms, self._step, force=True)
-        if not ledger.knows(wish.parent_link):
-            return None
-        _, parent_time_ms = ledger.parent_of(wish.parent_link)
-        time_ms = block_time.stamp(now_ms, parent_time_ms)
-        taken = []
-        if not wish.empty:
-            taken = self.pool.take(parameters.block_transactions_max, parameters.block_work_max)
-        state = ledger.state_at(wish.parent_link)
-        bodies = [body for body in taken if self._orderable(body, state, time_ms)]
-        if len(bodies) != len(taken):
-            later = [body.body_id for body in taken if self._too_early(body, time_ms)]
-            self.pool.unclaim(later)
-        try:
-            layer = ledger.execute(wish.parent_link, time_ms, self.me, bodies)
-        except InvariantError as error:
-            self._step.note("poison-block", height=wish.height, error=str(error))
-            return None
-        return api.BlockMade(wish.parent_link, block_of(layer.data()), len(taken))
-
-    def _orderable(self, body: CheckedBody, state: LayeredState, time_ms: int) -> bool:
-        """What a block of this time on this state may contain; the rest leaves the pool when its place is final."""
-        transaction = body.transaction
-        validity_ms = self.ledger.genesis.parameters.max_validity_ms
-        return (
-            ordering_fault(transaction.valid_until_ms, time_ms, validity_ms) is None
-            and state.taken(transaction.account, transaction.id) != body.digest
-            and not state.refused(body.body_id)
-        )
-
-    def _too_early(self, body: CheckedBody, time_ms: int) -> bool:
-        """Its deadline lies too far ahead of this block's time, but not of a later one's."""
-        validity_ms = self.ledger.genesis.parameters.max_validity_ms
-        return body.transaction.valid_until_ms > time_ms + validity_ms
 
     def _behind(self, certificate: Certificate, now_ms: int) -> api.Event | None:
         self.catch_up.toward(certificate, now_ms)

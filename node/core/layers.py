@@ -1,0 +1,107 @@
+"""Executed blocks that are not final yet: each hangs on its parent by its link, and is dropped when another path wins.
+
+Here: what one executed block is, and the state that a chain of them gives over the certified one. Not here: execution itself,
+and the certified state (`ledger`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tallystick.contracts import BlockResult
+from tallystick.contracts.state import Account
+from tallystick.network.proofs.merkle import Tree
+from tallystick.network.proofs.receipts import Status
+from tallystick.network.proofs.state_map import Layer as MapLayer
+from tallystick.network.wire.blocks import Header, Result
+from tallystick.network.wire.ids import Link
+from tallystick.network.wire.reasons import BY_NUMBER
+from tallystick.node.core.block_data import BlockData
+from tallystick.node.core.events import CheckedBody
+
+Pairs = dict[bytes, bytes | None]
+"""Database rows; None deletes."""
+
+
+class CertifiedState(Protocol):
+    """What lies under all layers."""
+
+    def account(self, account: bytes) -> Account | None: ...
+
+    def record(self, key: bytes) -> bytes | None: ...
+
+    def taken_by(self, key: bytes) -> bytes | None: ...
+
+    def refused(self, body_id: bytes) -> bool: ...
+
+
+@dataclass(slots=True)
+class Layer:
+    """One executed block that is not final yet."""
+
+    parent: "Layer | None"
+    """None: its parent is the certified ledger."""
+    header: Header
+    result: Result
+    link: Link
+    bodies: Sequence[CheckedBody]
+    changes: BlockResult
+    rows: Pairs
+    state: MapLayer
+    transactions: Tree
+    outcomes: Tree
+
+    def tally(self) -> dict[str, object]:
+        """Facts for the trace: transactions, how many settled, and how many were rejected by reason code."""
+        rejected: dict[str, int] = {}
+        settled = 0
+        for status, reason in self.changes.decisions:
+            if status == Status.SETTLED:
+                settled += 1
+            else:
+                code = BY_NUMBER[reason].code
+                rejected[code] = rejected.get(code, 0) + 1
+        return {"transactions": len(self.bodies), "settled": settled, "rejected": rejected}
+
+    def data(self) -> BlockData:
+        return BlockData(self.header, self.result, b"".join([body.body_id for body in self.bodies]))
+
+
+class LayeredState:
+    """`contracts.StateReader` over some layers, newest first, and the certified ledger."""
+
+    __slots__ = ("_base", "_changes")
+
+    def __init__(self, base: CertifiedState, layer: Layer | None) -> None:
+        self._base = base
+        self._changes: list[BlockResult] = []
+        while layer is not None:
+            self._changes.append(layer.changes)
+            layer = layer.parent
+
+    def account(self, account: bytes) -> Account | None:
+        for changes in self._changes:
+            found = changes.accounts.get(account)
+            if found is not None:
+                return found
+        return self._base.account(account)
+
+    def record(self, key: bytes) -> bytes | None:
+        for changes in self._changes:
+            found = changes.records.get(key)
+            if found is not None:
+                return found
+        return self._base.record(key)
+
+    def taken(self, account: bytes, payment_id: bytes) -> bytes | None:
+        key = account + payment_id
+        for changes in self._changes:
+            found = changes.taken.get(key)
+            if found is not None:
+                return found
+        return self._base.taken_by(key)
+
+    def refused(self, body_id: bytes) -> bool:
+        return any(body_id in changes.refused for changes in self._changes) or self._base.refused(
+            body_id
+        )
