@@ -336,10 +336,11 @@ def _consistent(outcome: Outcome, transaction: Transaction, receipt: Receipt) ->
         _expect(reason is not None and reason.on_ledger, "the reason is not one for the ledger")
     opens = isinstance(transaction, OpenAccount) and outcome.status == Status.SETTLED
     _expect(len(outcome.opened) == (20 if opens else 0), "the outcome opens what it cannot open")
-    said = Status(outcome.status).name.lower()
-    return f"the outcome is final: {said}" + (
-        f", {reason.code}: {reason.sentence}" if reason else ""
-    )
+    said = f"the outcome is final: {Status(outcome.status).name.lower()}"
+    if reason is None:
+        return said
+    bytes_only = " It is about these bytes only." if reason in _UNAUTHORISED else ""
+    return f"{said}, {reason.code}: {reason.sentence}{bytes_only}"
 
 
 def _well_formed(codec: Codec[T], value: T) -> str:
