@@ -240,10 +240,10 @@ def test_a_stranger_sees_every_changed_byte_of_a_receipt(name: str) -> None:
     """Our verifier and the stranger's, on the same spoiled bytes: neither takes any."""
     reader, good = Reader(PUBLISHED), bytes.fromhex(PUBLISHED["block"][name])
     genesis = genesis_from_json(PUBLISHED["genesis"]["file"].encode())
-    refusals = (AssertionError, ValueError, TypeError, KeyError, IndexError, InvalidSignature)
+    stumbles = (AssertionError, ValueError, TypeError, LookupError, struct.error, InvalidSignature)
     for at in range(0, len(good), 7):
         spoiled = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-        with pytest.raises((*refusals, Exception)):
+        with pytest.raises(stumbles):
             reader.receipt(msgspec.msgpack.decode(spoiled))
         try:
             assert not verify_receipt(RECEIPT.decode(spoiled), genesis).ok, at
