@@ -11,6 +11,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from tallystick.network.session import OBSERVER_ID_MIN
+
 Role = Literal["member", "observer"]
 Verifiers = Literal["inline", "threads", "processes"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -133,6 +135,8 @@ class NodeConfig:
                 yield f"{name} is {getattr(self, name)!r}: wants an IP address to listen on, or localhost"
 
     def _wrong_role(self) -> Iterator[str]:
+        if (self.role == "observer") != (self.id >= OBSERVER_ID_MIN):
+            yield f"id {self.id} is not {self.role}'s: observers have ids from {OBSERVER_ID_MIN} on"
         if self.role == "observer":
             for name in ("vote_key", "guard"):
                 if getattr(self, name) is not None:

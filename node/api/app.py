@@ -46,6 +46,9 @@ _PROTOCOL_LOG: Final = logging.getLogger("tallystick.api.protocol")
 """aiohttp logs every request that is no HTTP as an error with a trace: a stranger would fill the disk."""
 _PROTOCOL_LOG.setLevel(logging.CRITICAL)
 
+SHUTDOWN_S: Final = 1.0
+"""Running requests have this long to end when the node stops; then their outcome is open and clients ask again."""
+
 TABLE: web.AppKey[dict[tuple[str, str], Route]] = web.AppKey("table", dict)
 
 
@@ -181,6 +184,7 @@ class ApiServer:
             access_log=None,
             logger=_PROTOCOL_LOG,
             keepalive_timeout=idle_s,
+            shutdown_timeout=SHUTDOWN_S,
             max_line_size=bounds.HEADER_BYTES_MAX,
             max_field_size=bounds.HEADER_BYTES_MAX,
         )
@@ -191,13 +195,18 @@ class ApiServer:
     async def start(self, host: str, port: int) -> int:
         """Listen; the port that was bound (0 asks for any)."""
         await self._runner.setup()
-        self._listening = await asyncio.get_running_loop().create_server(
-            self._connection,
-            host,
-            port,
-            ssl=self._context,
-            ssl_handshake_timeout=bounds.TLS_HANDSHAKE_S,
-        )
+        try:
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._connection,
+                host,
+                port,
+                ssl=self._context,
+                ssl_handshake_timeout=bounds.TLS_HANDSHAKE_S,
+            )
+        except OSError as error:
+            raise OperationalError(
+                f"cannot listen for clients on {host}:{port}: {error.strerror}. Is another node running there?"
+            ) from error
         bound: int = self._listening.sockets[0].getsockname()[1]
         return bound
 

@@ -66,6 +66,8 @@ async def status(request: web.Request) -> web.Response:
             schemas.Member(id=m.id, name=m.name, up=None if m.id == now.node else m.id in up)
             for m in network.genesis.members
         ],
+        waiting_for=now.waiting_for,
+        alarm=now.alarm,
         halted=now.halted,
         ready=not missing_for_ready(parts),
         audit=None

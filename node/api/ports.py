@@ -12,7 +12,7 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.receipts import BlockProof, Bundle, Receipt
 from tallystick.network.proofs.state_proof import StateProof
 from tallystick.network.wire.blocks import Header, Result
-from tallystick.network.wire.ids import AccountId, BodyId, NodeId, ParticipantId
+from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import Wait
 
@@ -116,6 +116,10 @@ class StatusView(Protocol):
     @property
     def in_flight(self) -> int: ...
     @property
+    def waiting_for(self) -> str: ...
+    @property
+    def alarm(self) -> str | None: ...
+    @property
     def halted(self) -> str | None: ...
 
 
@@ -138,17 +142,6 @@ class Submitter(Protocol):
         timeout_s: float,
     ) -> tuple[Answer, ...]:
         """One answer for each body, in order; on time-out the state reached so far. May raise `Refused`."""
-        ...
-
-
-class Pending(Protocol):
-    """A transaction that is held and not yet final."""
-
-    @property
-    def body_id(self) -> BodyId: ...
-    @property
-    def state(self) -> str:
-        """ "received" or "accepted"."""
         ...
 
 

@@ -7,11 +7,10 @@ pays or is paid. Account ids are derived from public numbers, so "not yours" (40
 import re
 from typing import Final
 
-import msgspec
 from aiohttp import web
 from pydantic import BaseModel
 
-from tallystick.network.proofs.document import receipt_to_document, to_document
+from tallystick.network.proofs.document import receipt_to_bytes, to_document
 from tallystick.network.proofs.receipts import Receipt, Status
 from tallystick.network.wire.blocks import link_of
 from tallystick.network.wire.faults import Refused, present
@@ -26,7 +25,6 @@ from tallystick.node.api.tokens import Principal, Scope
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _HEIGHT_MAX: Final = 2**63 - 1
-_encode_json = msgspec.json.Encoder().encode
 
 
 async def receipt(request: web.Request) -> web.Response:
@@ -35,20 +33,22 @@ async def receipt(request: web.Request) -> web.Response:
     account, id_ = AccountId(path_bytes(request, "account", 20)), path_bytes(request, "id", 32)
     place = _located(request, parts, account, id_)
     found = parts.node.reader.receipt(place.height, place.index)
-    if (found.outcome.account, found.outcome.id) != (account, id_):
-        raise Refused(RejectReason.NOT_FOUND, "That body is not this account's and id's.")
+    wanted = query_bytes(request, "body_id", 32)
+    if (found.outcome.account, found.outcome.id) != (account, id_) or (
+        wanted not in (None, found.outcome.body_id)
+    ):
+        raise Refused(RejectReason.NOT_FOUND, "No receipt of that body for this account and id.")
     _may_see_receipt(parts, principal, found)
-    return web.Response(
-        body=_encode_json(receipt_to_document(found)), content_type="application/json"
-    )
+    # The receipt's one text, so that what `curl` saves is a file that verifies.
+    return web.Response(body=receipt_to_bytes(found), content_type="application/json")
 
 
 def _located(request: web.Request, parts: ApiParts, account: AccountId, id_: bytes) -> LocationView:
+    reader = parts.node.reader
     wanted, digest = query_bytes(request, "body_id", 32), query_bytes(request, "digest", 32)
-    if wanted is not None:
-        place = parts.node.reader.locate_body(wanted)
-    else:
-        place = parts.node.reader.locate(account, id_)
+    place = None if wanted is None else reader.locate_body(wanted)
+    if place is None:
+        place = reader.locate(account, id_)
     if place is None:
         raise Refused(
             RejectReason.NOT_FOUND, "No receipt yet: not ordered, or not known to this node."
@@ -71,26 +71,13 @@ async def transaction(request: web.Request) -> web.Response:
         found = parts.node.reader.receipt(place.height, place.index)
         _may_see_receipt(parts, principal, found)
         return _model(_final(found))
-    pending = parts.pending(account, id_)
-    if pending is None:
+    if not parts.waits(account, id_):
         raise Refused(
             RejectReason.NOT_FOUND, "Neither on the certified ledger nor waiting at this node."
         )
     _may_see_account(principal, parts.node.reader.account(account))
-    return _model(
-        schemas.TransactionResponse(
-            account=account.hex(),
-            id=id_.hex(),
-            digest=None,
-            body_id=pending.body_id.hex(),
-            state="accepted" if pending.state == "accepted" else "received",
-            status=None,
-            reason=None,
-            height=None,
-            index=None,
-            opened=None,
-        )
-    )
+    waiting = schemas.TransactionResponse(account=account.hex(), id=id_.hex(), state="received")
+    return _model(waiting)
 
 
 def _final(found: Receipt) -> schemas.TransactionResponse:
@@ -121,6 +108,10 @@ async def account(request: web.Request) -> web.Response:
     parts, principal = request.app[PARTS], request[PRINCIPAL]
     id_ = AccountId(path_bytes(request, "account", 20))
     reader = parts.node.reader
+    if reader.height == 0:
+        raise Refused(
+            RejectReason.NOT_READY, "No block is certified yet; there is nothing to prove."
+        )
     record = reader.account(id_)
     if record is None:
         raise Refused(RejectReason.NOT_FOUND, "There is no such account on the certified ledger.")
@@ -137,8 +128,9 @@ async def account(request: web.Request) -> web.Response:
             keys=[spend_key.hex() for spend_key in record.keys],
             balances=_balances(parts, record),
             headroom=[
-                schemas.Headroom.model_validate(plain(left))
+                schemas.Headroom.model_validate({"rule": "R04"} | plain(left))
                 for left in parts.network.headroom(record, certified.height, certified.time_ms)
+                if left.cap_minor is not None and left.limit_minor is not None
             ],
             height=certified.height,
             time_ms=certified.time_ms,

@@ -92,7 +92,7 @@ ROUTES: tuple[Route, ...] = (
         _READERS,
         "An account's balances and headroom on the certified ledger, with proof.",
         schemas.AccountResponse,
-        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
+        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT, RejectReason.NOT_READY),
     ),
     Route(
         "block",

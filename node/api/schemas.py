@@ -69,18 +69,19 @@ class TransactionsResponse(_Model):
 
 
 class TransactionResponse(_Model):
-    """Where one transaction stands. `status`, `height` and `index` are null until it is final."""
+    """Where one transaction stands. All but the first three are null until it is final."""
 
     account: Hex
     id: Hex
-    digest: Hex | None
-    body_id: Hex
-    state: Literal["received", "accepted", "final"]
-    status: Literal["settled", "rejected", "expired"] | None
-    reason: str | None
-    height: int | None
-    index: int | None
-    opened: Hex | None
+    state: Literal["received", "final"]
+    """received: it waits at this node."""
+    digest: Hex | None = None
+    body_id: Hex | None = None
+    status: Literal["settled", "rejected", "expired"] | None = None
+    reason: str | None = None
+    height: int | None = None
+    index: int | None = None
+    opened: Hex | None = None
     """The account that an OpenAccount was given."""
 
 
@@ -93,12 +94,13 @@ class Balance(_Model):
 
 
 class Headroom(_Model):
-    """What may still leave the account at the certified time. Null where no rule is set: then nothing may leave."""
+    """What may still leave the account at the certified time. An asset without both rules is not listed: nothing leaves."""
 
     asset: str
-    cap_minor: int | None
+    rule: Literal["R04"]
+    cap_minor: int
     """Rule R01: one payment."""
-    limit_minor: int | None
+    limit_minor: int
     """Rule R04: rolling 24 hours."""
     sent_minor: int
     headroom_minor: int
@@ -179,6 +181,9 @@ class StatusResponse(_Model):
     in_flight: int
     peers_up: list[int]
     members: list[Member]
+    waiting_for: str
+    """What would let this node go on, in words."""
+    alarm: str | None
     halted: str | None
     ready: bool
     audit: Audit | None

@@ -10,7 +10,7 @@ import gc
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import uvloop
@@ -96,12 +96,18 @@ class Supervisor:
                 loop.remove_signal_handler(number)
 
 
-def run_process(build: Callable[[], Awaitable[Supervisor]], ready: Callable[[], None]) -> int:
+class Runnable(Protocol):
+    """What lives as long as the process: a `Supervisor`, or a composed node around one."""
+
+    async def run(self, ready: Callable[[], None]) -> int: ...
+
+
+def run_process(build: Callable[[], Awaitable[Runnable]], ready: Callable[[], None]) -> int:
     """Build and run a node on uvloop; the exit code."""
 
     async def live() -> int:
-        supervisor = await build()
-        return await supervisor.run(ready)
+        node = await build()
+        return await node.run(ready)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(live())

@@ -96,6 +96,8 @@ class NodeStatus:
     pool_size: int = 5
     peers_up: tuple[NodeId, ...] = (NodeId(1), NodeId(2))
     in_flight: int = 1
+    waiting_for: str = "nothing"
+    alarm: str | None = None
     halted: str | None = None
 
 

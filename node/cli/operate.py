@@ -1,0 +1,124 @@
+"""`tallystick node run`, `tallystick node status`, `tallystick observer run`."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.network.wire.faults import OperationalError
+from tallystick.node.cli.output import fail, say
+from tallystick.node.config import ConfigError, NodeConfig, load_config
+
+if TYPE_CHECKING:
+    from tallystick.node.compose import Composed
+
+node_app = typer.Typer(no_args_is_help=True, help="Run a member's node, and ask how it is.")
+observer_app = typer.Typer(no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option("--config", help="The node's node.toml.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of sentences.")]
+STATUS_SECONDS_MAX = 5.0
+
+
+@node_app.command("run")
+def run(config: Config, as_json: Json = False) -> None:
+    """Run a member until SIGTERM. Logs are JSON lines on standard error; exit code 70 after a halt."""
+    from tallystick.node.compose import compose_node
+
+    _run(compose_node, config, as_json)
+
+
+@observer_app.callback()
+def _observers() -> None:
+    """Run an observer: it reads and checks everything."""
+
+
+@observer_app.command("run")
+def run_observer(config: Config, as_json: Json = False) -> None:
+    """Run an observer until SIGTERM. Exit code 70 if it halted or found a divergence."""
+    from tallystick.node.compose import compose_observer
+
+    _run(compose_observer, config, as_json)
+
+
+def _run(compose: Callable[[NodeConfig], "Composed"], path: Path, as_json: bool) -> None:
+    from tallystick.node.runtime.supervisor import run_process
+    from tallystick.node.runtime.telemetry import configure_logging
+
+    settings = _config(path, as_json)
+    configure_logging(settings.name, settings.log_level)
+
+    async def build() -> "Composed":
+        return compose(settings)
+
+    address = f"https://{settings.api_host}:{settings.api_port}"
+
+    def ready() -> None:
+        document = {"node": settings.name, "api": address}
+        say(as_json, document, f"{settings.name} runs; clients at {address}")
+
+    try:
+        code = run_process(build, ready)
+    except OperationalError as error:
+        fail(as_json, str(error))
+    raise typer.Exit(code)
+
+
+@node_app.command("status")
+def status(
+    config: Config,
+    token: Annotated[
+        Path | None, typer.Option(help="A token file; with it, height and view are shown too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the running node whether it is ready, and why not. Exit code 1 if it is not."""
+    settings = _config(config, as_json)
+    try:
+        readiness = _get(settings, "/readyz", None)
+        full = None if token is None else _get(settings, "/v1/status", token.read_text().strip())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        address = f"{settings.api_host}:{settings.api_port}"
+        fail(as_json, f"no answer from {settings.name} at {address}: {error}. Is it running?")
+    document = {"node": settings.name, **readiness, "status": full}
+    missing = readiness.get("missing")
+    lines = [f"{settings.name}: {'ready' if readiness.get('ready') else 'not ready'}"]
+    lines += [f"  {sentence}" for sentence in (missing if isinstance(missing, list) else ())]
+    if full is not None:
+        lines += [
+            f"  {name:14} {full.get(name)}" for name in ("height", "view", "leader", "state_root")
+        ]
+    say(as_json, document, *lines)
+    raise typer.Exit(0 if readiness.get("ready") else 1)
+
+
+def _get(settings: NodeConfig, path: str, token: str | None) -> dict[str, object]:
+    """One GET from this very node: its own certificate is the only one believed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(settings.tls_certificate)
+    connection = http.client.HTTPSConnection(
+        settings.api_host, settings.api_port, timeout=STATUS_SECONDS_MAX, context=context
+    )
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        connection.request("GET", path, headers=headers)
+        document = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise ValueError("the answer is not a JSON object")
+    return document
+
+
+def _config(path: Path, as_json: bool) -> NodeConfig:
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        fail(as_json, *(f"{path}: {fault}" for fault in error.errors))

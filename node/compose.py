@@ -1,0 +1,352 @@
+"""The only place where ports meet adapters: from a configuration to the parts of one process, in the order of their start.
+
+Decided here: what is checked before anything starts (genesis is sound, our keys are the listed ones, peers are pinned), so
+that a wrong file is a sentence and not a strange night. Not here: how parts run (`node.runtime.supervisor`).
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp import web
+
+from tallystick.network.session import PROTOCOL_VERSION, Hello, role_of
+from tallystick.network.transport.links import Links, Listen, Peer
+from tallystick.network.transport.tls import Identity, spki_hash
+from tallystick.network.wire.faults import OperationalError, Refused, present
+from tallystick.network.wire.genesis import Genesis, genesis_from_json, validate_genesis
+from tallystick.network.wire.ids import NodeId
+from tallystick.node.api.access import CertifiedPrincipal, Gate, load_principals
+from tallystick.node.api.app import ApiServer, make_app
+from tallystick.node.api.metrics import Meters, NodeGauges
+from tallystick.node.api.parts import ApiParts, Network
+from tallystick.node.api.quotas import Quotas
+from tallystick.node.api.routes import ROUTES
+from tallystick.node.api.tls import server_context
+from tallystick.node.api.tokens import Tokens, load_jwks
+from tallystick.node.audit.app import make_observer_app
+from tallystick.node.audit.observer import Observer
+from tallystick.node.config import NodeConfig, PeerConfig
+from tallystick.node.core.admission import BodyChecker
+from tallystick.node.core.follower import Follower
+from tallystick.node.core.replica import Replica
+from tallystick.node.runtime.clock import Clock, WallClock
+from tallystick.node.runtime.disk_writer import DiskWriter
+from tallystick.node.runtime.driver import Driver
+from tallystick.node.runtime.signers import FileVoteSigner
+from tallystick.node.runtime.supervisor import EXIT_HALTED, Part, Supervisor
+from tallystick.node.runtime.telemetry import Telemetry
+from tallystick.node.runtime.verifiers import (
+    InlineVerifiers,
+    Verifiers,
+    process_verifiers,
+    thread_verifiers,
+)
+from tallystick.node.storage.guard_file import GuardFile
+from tallystick.node.storage.leveldb import LevelStore
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One node, put together and not started. Start `parts` in order, stop them in reverse."""
+
+    config: NodeConfig
+    driver: Driver[Any, Any]
+    links: Links
+    api: "_Listener"
+    parts: tuple[Part, ...]
+    wait_halted: Callable[[], Awaitable[str]]
+    """Why the process must end."""
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> int:
+        """Run until a signal or a halt; the exit code (0, or 70 after a halt)."""
+        code = await Supervisor(self.parts, self.wait_halted).run(ready)
+        return EXIT_HALTED if self.driver.halted is not None else code
+
+
+@dataclass(slots=True)
+class _Listener:
+    """The HTTPS server at its configured address. `port` is known once it has started."""
+
+    server: ApiServer
+    host: str
+    wanted_port: int
+    port: int = 0
+
+    async def start(self) -> None:
+        self.port = await self.server.start(self.host, self.wanted_port)
+
+
+async def run_node(config: NodeConfig, ready: Callable[[], None] = lambda: None) -> int:
+    """Run a member until it ends; the exit code."""
+    return await compose_node(config).run(ready)
+
+
+async def run_observer(config: NodeConfig, ready: Callable[[], None] = lambda: None) -> int:
+    """Run an observer until it ends; the exit code."""
+    return await compose_observer(config).run(ready)
+
+
+def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
+    """A member. Call it on the loop's thread. `OperationalError` says what is wrong and what to do."""
+    if config.role != "member":
+        raise OperationalError(f"{config.source} is an observer's: use `tallystick observer run`")
+    clock = clock or WallClock()
+    genesis, network = _genesis_of(config)
+    _check_membership(config, genesis)
+    me = NodeId(config.id)
+    signer = FileVoteSigner(me, present(config.vote_key, "a member without a vote key"))
+    if network.members.vote_keys[me] != signer.public_key:
+        raise OperationalError(f"{config.vote_key} is not the key that genesis lists for node {me}")
+    guard = GuardFile(present(config.guard, "a member without a guard"))
+    store = LevelStore(_made(config.data))
+    replica = Replica(genesis, store, signer, guard, clock())
+    world = _World(config, network, genesis, clock)
+    driver = Driver(
+        replica,
+        clock=clock,
+        writer=DiskWriter(store, guard),
+        network=world.links,
+        verifiers=world.verifiers,
+        telemetry=world.telemetry,
+        diagnosis_folder=config.data / "diagnosis",
+        signer=signer,
+    )
+    parts = world.api_parts(
+        ApiParts(
+            network=network,
+            node=driver,
+            submitter=driver,
+            waits=lambda account, payment_id: replica.ledger.waits(account + payment_id),
+            **world.access(),
+        )
+    )
+    listener = world.listener(make_app(parts, ROUTES))
+
+    async def close() -> None:
+        await world.verifiers.close()
+        store.close()
+        guard.close()
+
+    return world.composed(driver, listener, close, (), driver.wait_halted)
+
+
+def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed:
+    """An observer: it dials, follows, executes and serves readers; it has no key that votes."""
+    if config.role != "observer":
+        raise OperationalError(f"{config.source} is a member's: use `tallystick node run`")
+    clock = clock or WallClock()
+    genesis, network = _genesis_of(config)
+    store = LevelStore(_made(config.data))
+    follower = Follower(NodeId(config.id), genesis, store, clock())
+    world = _World(config, network, genesis, clock)
+    driver = Driver(
+        follower,
+        clock=clock,
+        writer=DiskWriter(store, None),
+        network=world.links,
+        verifiers=world.verifiers,
+        telemetry=world.telemetry,
+        diagnosis_folder=config.data / "diagnosis",
+    )
+    observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
+    parts = world.api_parts(
+        ApiParts(
+            network=network,
+            node=driver,
+            submitter=None,
+            audit=observer.findings,
+            **world.access(),
+        )
+    )
+    listener = world.listener(make_observer_app(parts))
+
+    async def close() -> None:
+        await world.verifiers.close()
+        store.close()
+
+    looking = Part("observer", observer.start, observer.stop)
+    return world.composed(
+        driver,
+        listener,
+        close,
+        (looking,),
+        partial(observer.wait_beyond_repair, driver.wait_halted),
+    )
+
+
+class _World:
+    """What a member and an observer have in common."""
+
+    def __init__(
+        self, config: NodeConfig, network: Network, genesis: Genesis, clock: Clock
+    ) -> None:
+        self.config = config
+        self.network = network
+        self.clock = clock
+        self.telemetry = Telemetry()
+        self.verifiers = _verifiers(config, genesis)
+        self.telemetry.watch_checks(self.verifiers.counters)
+        self.links = _links(config, network, clock)
+        self._principals = _principals_of(config)
+
+    def access(self) -> dict[str, Any]:
+        """The parts of the interface that depend on the configuration alone."""
+        config, registry = self.config, self.telemetry.registry
+        tokens = None
+        if config.jwks is not None:
+            try:
+                keys = load_jwks(config.jwks.read_bytes())
+            except ValueError as error:
+                raise OperationalError(f"{config.jwks}: {error}") from None
+            tokens = Tokens(keys, str(self.network.chain), self.clock)
+        certified = {entry.key_hash: entry.principal for entry in self._principals}
+        return {
+            "gate": Gate(tokens, certified, config.metrics_open_on_loopback),
+            "quotas": Quotas(
+                config.requests_per_s, config.transactions_per_s, lambda: self.clock() / 1000
+            ),
+            "now_ms": self.clock,
+            "registry": registry,
+            "meters": Meters(registry),
+            "ready_lag_ms": config.ready_lag_ms,
+            "version": _version(),
+        }
+
+    def api_parts(self, parts: ApiParts) -> ApiParts:
+        """The same parts, with the node's gauges and the links' counters registered."""
+        watch, links = self.telemetry.watch, self.links
+        parts.registry.register(NodeGauges(parts.node.status, parts.now_ms))
+        watch(
+            "peer_garbage", "Garbage heard from a peer.", links.garbage_by_peer, "peer", "counter"
+        )
+        watch(
+            "peer_outbox_bytes", "Bytes that wait for a peer.", links.outbox_bytes_by_peer, "peer"
+        )
+        watch("peer_dials", "Dials of peers.", lambda: links.counters.dials, kind="counter")
+        watch("peer_refused", "Peers refused.", lambda: links.counters.refused, kind="counter")
+        return parts
+
+    def listener(self, app: web.Application) -> _Listener:
+        """The HTTPS server for this app."""
+        config = self.config
+        listed = [entry.certificate_pem for entry in self._principals]
+        context = server_context(config.tls_certificate, config.tls_key, listed)
+        return _Listener(ApiServer(app, context), config.api_host, config.api_port)
+
+    def composed(
+        self,
+        driver: Driver[Any, Any],
+        listener: _Listener,
+        close: Callable[[], Awaitable[None]],
+        more: tuple[Part, ...],
+        wait_halted: Callable[[], Awaitable[str]],
+    ) -> Composed:
+        """Disk first and last, then the core, then those who talk to it."""
+        self.links.attach(driver)
+        parts = (
+            Part("storage", _nothing, close),
+            Part("driver", driver.start, driver.stop),
+            Part("peers", self.links.start, self.links.stop),
+            *more,
+            Part("api", listener.start, listener.server.stop),
+        )
+        return Composed(self.config, driver, self.links, listener, parts, wait_halted)
+
+
+async def _nothing() -> None:
+    """A part that is open already."""
+
+
+def _genesis_of(config: NodeConfig) -> tuple[Genesis, Network]:
+    try:
+        genesis = genesis_from_json(config.genesis.read_bytes())
+    except (OSError, Refused) as error:
+        raise OperationalError(f"{config.genesis} cannot be used: {error}") from None
+    if faults := validate_genesis(genesis):
+        raise OperationalError(f"{config.genesis} is not sound: {'; '.join(faults)}")
+    return genesis, Network(genesis)
+
+
+def _check_membership(config: NodeConfig, genesis: Genesis) -> None:
+    """Our number and TLS key are those in genesis, and every other member is among our peers under its listed key."""
+    members = {member.id: member for member in genesis.members}
+    mine = members.get(NodeId(config.id))
+    if mine is None:
+        raise OperationalError(f"genesis lists no member {config.id}; this node may only observe")
+    if spki_hash(config.tls_certificate.read_bytes()) != mine.tls_key_hash:
+        raise OperationalError(
+            f"{config.tls_certificate} is not the certificate of the key that genesis lists for {mine.name}"
+        )
+    pinned = {peer.id: bytes.fromhex(peer.tls_key_hash.removeprefix("0x")) for peer in config.peers}
+    for id_, member in members.items():
+        if id_ == config.id:
+            continue
+        if id_ not in pinned:
+            raise OperationalError(
+                f"{config.source} has no [[peers]] entry for member {member.name} ({id_})"
+            )
+        if pinned[id_] != member.tls_key_hash:
+            raise OperationalError(
+                f"the pinned key of peer {id_} is not the one that genesis lists"
+            )
+
+
+def _links(config: NodeConfig, network: Network, clock: Clock) -> Links:
+    me = NodeId(config.id)
+    hello = Hello(PROTOCOL_VERSION, network.chain, network.hash, me, role_of(me).value)
+    listen = Listen(config.peer_host, config.peer_port) if config.role == "member" else None
+    return Links(
+        hello,
+        Identity(config.tls_key, config.tls_certificate),
+        [_peer(peer) for peer in config.peers],
+        listen,
+        clock=clock,
+        jitter=Random(),
+    )
+
+
+def _peer(peer: PeerConfig) -> Peer:
+    return Peer(
+        NodeId(peer.id),
+        peer.name,
+        bytes.fromhex(peer.tls_key_hash.removeprefix("0x")),
+        peer.certificate.read_text(),
+        peer.host,
+        peer.port,
+    )
+
+
+def _verifiers(config: NodeConfig, genesis: Genesis) -> Verifiers:
+    match config.verifiers:
+        case "inline":
+            return InlineVerifiers(BodyChecker(genesis))
+        case "threads":
+            return thread_verifiers(BodyChecker(genesis), config.verifier_count)
+        case "processes":
+            return process_verifiers(partial(BodyChecker, genesis), config.verifier_count)
+
+
+def _principals_of(config: NodeConfig) -> tuple[CertifiedPrincipal, ...]:
+    if config.principals is None:
+        return ()
+    try:
+        return load_principals(config.principals)
+    except (OSError, ValueError) as error:
+        raise OperationalError(str(error)) from None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _version() -> str:
+    try:
+        return version("tallystick")
+    except PackageNotFoundError:
+        return "0"
