@@ -41,6 +41,10 @@ Document: TypeAlias = dict[str, Any]
 FORMAT: Final = "tallystick/receipt"
 """First field of a receipt's document: what it is, before its version."""
 
+OPENINGS_MAX: Final = 256
+"""Brackets and braces opened in one receipt's file; the fullest receipt opens fewer. It bounds the nesting: msgspec
+follows that as deep as Python's recursion limit, which libraries raise until the C stack overruns."""
+
 _FINDINGS: Final = ("ALLOW", "REPORT", "HOLD", "REJECT")
 _KINDS: Final[dict[str, type[Struct]]] = dict(
     zip(("OPEN_ACCOUNT", "ISSUE", "TRANSFER"), KINDS, strict=True)
@@ -73,6 +77,8 @@ def receipt_from_bytes(data: bytes) -> Receipt:
     """The receipt of a file, or `Refused` with OVERSIZED, MALFORMED or NON_CANONICAL."""
     if len(data) > bounds.RECEIPT_BYTES_MAX:
         raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bounds.RECEIPT_BYTES_MAX)
+    if data.count(b"[") + data.count(b"{") > OPENINGS_MAX:
+        raise Refused(RejectReason.MALFORMED, "the file opens more objects than a receipt has")
     try:
         document = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """A receipt's file: people can read it, it has one text only, and no changed byte of it ever verifies."""
 
 import json
+import sys
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tallystick.network.proofs.document import (
+    OPENINGS_MAX,
     block_from_document,
     receipt_from_bytes,
     receipt_from_document,
@@ -25,8 +27,9 @@ from tallystick.network.proofs.verify import Verifier, verify_receipt
 from tallystick.network.wire.bounds import RECEIPT_BYTES_MAX
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.reasons import RejectReason
+from tallystick.network.wire.transactions.codec import encode
 from tests.unit.proofs.evidence import GENESIS, payment, signed, small_chain
-from tests.unit.wire.examples import EVERY_KIND
+from tests.unit.wire.examples import EVERY_KIND, opening
 
 CHAIN = small_chain()
 PLAIN = CHAIN.receipt(1, 1)
@@ -195,6 +198,44 @@ def test_unknown_missing_or_odd_fields_are_refused(change: Change) -> None:
 )
 def test_what_is_no_document_is_refused_and_does_not_crash(data: bytes) -> None:
     assert refused(data) is RejectReason.MALFORMED
+
+
+def test_nesting_is_refused_whatever_the_recursion_limit() -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        for bracket in (b"[", b'{"a":'):
+            many = RECEIPT_BYTES_MAX // len(bracket)
+            for depth in (OPENINGS_MAX, OPENINGS_MAX + 1, many):
+                assert refused(bracket * depth) is RejectReason.MALFORMED
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_the_fullest_receipt_opens_fewer_brackets_than_the_bound_and_fits_its_file() -> None:
+    """64 findings, 64 votes, ten signatures by ten keys, three paths of 64 hashes."""
+    opened = signed(opening(), *range(1, 11))
+    keys = tuple(witness.key for witness in opened.witnesses)
+    raw = encode(replace(opened, keys=keys))
+    block, vote = ANCHORED.block, ANCHORED.block.certificate.votes[0]
+    path = (b"\xff" * 32,) * 64
+    assert block.anchor is not None
+    fullest = Receipt(
+        1,
+        raw,
+        replace(PLAIN.outcome, findings=PLAIN.outcome.findings[:1] * 64, opened=bytes(20)),
+        path,
+        path,
+        replace(
+            block,
+            certificate=replace(block.certificate, votes=(vote,) * 64),
+            anchor=replace(block.anchor, path=path),
+        ),
+    )
+    data = receipt_to_bytes(fullest)
+    assert receipt_from_bytes(data) == fullest
+    assert data.count(b"[") + data.count(b"{") < OPENINGS_MAX * 2 // 3
+    assert len(data) < RECEIPT_BYTES_MAX // 2
 
 
 def test_a_file_at_its_bound_is_read_and_one_byte_over_it_is_not() -> None:
