@@ -27,6 +27,7 @@ from tallystick.network.proofs.receipts import (
 )
 from tallystick.network.proofs.state_proof import StateProof, verify_state
 from tallystick.network.proofs.state_proof import leaf_hash as state_leaf
+from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import VERSION, Header, link_of
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.eip712 import Digester, Domain
@@ -293,6 +294,7 @@ class Verifier:
 def _signatures(transaction: Transaction, digest: bytes) -> str:
     witnesses = transaction.witnesses
     _expect(bool(witnesses), "the transaction carries no signature")
+    _expect(len(witnesses) <= bounds.SIGNATURES_MAX, "the transaction carries too many signatures")
     ascending = all(left.key < right.key for left, right in pairwise(witnesses))
     _expect(ascending, "the signatures are not sorted by key, each key once")
     for witness in witnesses:

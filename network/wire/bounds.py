@@ -10,6 +10,9 @@ TRANSACTION_BYTES_MAX = 8_192
 SIGNATURES_MAX = 10
 """Signatures on one transaction, and keys on one account: a check costs about 40 µs each."""
 
+WITNESSES_PARSED_MAX = 16
+"""Signatures that are parsed at all, so that one too many gets a reason of its own."""
+
 ASSET_CODE_LENGTH_MAX = 12
 """Characters of an asset's code; an ISO 4217 code has 3."""
 

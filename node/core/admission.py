@@ -5,6 +5,7 @@ keys, sorted and each key once. One check per node and transaction, about 45 µs
 Not here: what the ledger says of it (account, keys, id, deadlines): `replica` asks that of the certified state.
 """
 
+from tallystick.network.wire import bounds
 from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
@@ -58,6 +59,8 @@ class BodyChecker:
         witnesses = transaction.witnesses
         if not witnesses:
             return RejectReason.NO_SIGNATURE
+        if len(witnesses) > bounds.SIGNATURES_MAX:
+            return RejectReason.TOO_MANY_SIGNATURES
         keys = [witness.key for witness in witnesses]
         if keys != sorted(set(keys)):
             return RejectReason.UNSORTED_SIGNATURES

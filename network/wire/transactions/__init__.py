@@ -39,7 +39,7 @@ class Witness(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     signature: SignatureBytes
 
 
-Witnesses = Annotated[tuple[Witness, ...], Meta(max_length=bounds.SIGNATURES_MAX)]
+Witnesses = Annotated[tuple[Witness, ...], Meta(max_length=bounds.WITNESSES_PARSED_MAX)]
 
 
 class OpenAccount(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):

@@ -136,9 +136,12 @@ OVER = {
     ),
     "asset short": (replace(transfer(), asset="ABC"), replace(transfer(), asset="AB")),
     "witnesses": (
-        replace(transfer(), witnesses=(Witness(0, bytes(33), bytes(64)),) * bounds.SIGNATURES_MAX),
         replace(
-            transfer(), witnesses=(Witness(0, bytes(33), bytes(64)),) * (bounds.SIGNATURES_MAX + 1)
+            transfer(), witnesses=(Witness(0, bytes(33), bytes(64)),) * bounds.WITNESSES_PARSED_MAX
+        ),
+        replace(
+            transfer(),
+            witnesses=(Witness(0, bytes(33), bytes(64)),) * (bounds.WITNESSES_PARSED_MAX + 1),
         ),
     ),
     "suite": (
@@ -228,7 +231,7 @@ def test_a_codec_of_a_type_without_a_depth_is_not_made(open_type: type[object]) 
 
 def test_the_largest_transaction_stays_far_below_its_bound() -> None:
     """The bound has room for new kinds; if a kind comes near it, the bound is wrong."""
-    witnesses = (Witness(255, b"\xff" * 33, b"\xff" * 64),) * bounds.SIGNATURES_MAX
+    witnesses = (Witness(255, b"\xff" * 33, b"\xff" * 64),) * bounds.WITNESSES_PARSED_MAX
     largest = replace(opening(), keys=(b"\xff" * 33,) * bounds.SIGNATURES_MAX, witnesses=witnesses)
     assert len(encode(largest)) < bounds.TRANSACTION_BYTES_MAX // 4
 
