@@ -233,7 +233,7 @@ def test_the_largest_transaction_stays_far_below_its_bound() -> None:
     """The bound has room for new kinds; if a kind comes near it, the bound is wrong."""
     witnesses = (Witness(255, b"\xff" * 33, b"\xff" * 64),) * bounds.WITNESSES_PARSED_MAX
     largest = replace(opening(), keys=(b"\xff" * 33,) * bounds.SIGNATURES_MAX, witnesses=witnesses)
-    assert len(encode(largest)) < bounds.TRANSACTION_BYTES_MAX // 4
+    assert len(encode(largest)) < bounds.TRANSACTION_BYTES_MAX // 3
 
 
 def test_a_body_id_covers_the_signatures_and_is_a_leaf_hash() -> None:
