@@ -96,7 +96,7 @@ class Mempool:
         taken: list[CheckedBody] = []
         digests: set[bytes] = set()
         work = 0
-        queues = {bank: iter(list(queue.values())) for bank, queue in self._banks.items() if queue}
+        queues = {bank: iter(queue.values()) for bank, queue in self._banks.items() if queue}
         while queues and len(taken) < transactions_max:
             share = max(1, (transactions_max - len(taken)) // len(queues))
             for bank in list(queues):
