@@ -77,10 +77,10 @@ class NodeClient:
     def to(
         cls, network: LocalNetwork, name: str, principal: str, connections: int = 16
     ) -> "NodeClient":
-        entry = next(e for e in network.document["endpoints"] if e["name"] == name)  # type: ignore[attr-defined]
-        pin = bytes.fromhex(entry["tls_key_hash"].removeprefix("0x"))
+        entry = network.entry(name)
+        pin = bytes.fromhex(str(entry["tls_key_hash"]).removeprefix("0x"))
         context = pinned_context(pin, Credentials())
-        return cls(entry["url"], context, network.token(principal), connections)
+        return cls(str(entry["url"]), context, network.token(principal), connections)
 
     async def submit(
         self, raws: Sequence[bytes], wait: int = FINAL, timeout_ms: int = 10_000

@@ -56,7 +56,7 @@ class Stage:
 
     @contextlib.contextmanager
     def progress(self, text: str, total: int) -> Iterator[Meter]:
-        """A bar while the block runs; without a terminal, one line at its end."""
+        """A bar while the block runs; nothing without a terminal."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -64,7 +64,8 @@ class Stage:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True) as bar:
+        silent = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=silent) as bar:
             yield _Bar(bar, text, total)
 
     def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:

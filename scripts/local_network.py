@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 OBSERVER = "regulator"
@@ -74,7 +75,7 @@ class LocalNetwork:
         return cls(folder, keep)
 
     @property
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, Any]:
         """network.json."""
         return dict(json.loads((self.folder / "network.json").read_text()))
 
@@ -90,10 +91,15 @@ class LocalNetwork:
     def endpoint(self, name: str) -> tuple[str, Path]:
         """(URL of the node's API, its certificate file)."""
         certificate = self.folder_of(name) / "keys" / "tls.crt"
-        for entry in self.document.get("endpoints", []):  # type: ignore[attr-defined]
+        return str(self.entry(name)["url"]), certificate
+
+    def entry(self, name: str) -> dict[str, object]:
+        """What network.json says of a member or the observer."""
+        document = self.document
+        for entry in [*document["endpoints"], *document.get("observers", [])]:
             if entry["name"] == name:
-                return entry["url"], certificate
-        return f"https://127.0.0.1:{api_port(self.folder_of(name))}", certificate
+                return dict(entry)
+        raise Trouble(f"{self.folder}/network.json knows no node {name}")
 
     def token(self, principal: str) -> str:
         return (self.folder / "tokens" / f"{principal}.jwt").read_text().strip()
@@ -259,15 +265,6 @@ def trusting(certificate: Path) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(certificate)
     return context
-
-
-def api_port(folder: Path) -> int:
-    """The `api_port` of a node's configuration."""
-    for line in (folder / "node.toml").read_text().splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "api_port":
-            return int(value.split("#")[0])
-    raise Trouble(f"{folder}/node.toml names no api_port")
 
 
 def free_ports(count: int) -> int:
