@@ -5,6 +5,7 @@ that a wrong file is a sentence and not a strange night. Not here: how parts run
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -102,37 +103,23 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
     signer = FileVoteSigner(me, present(config.vote_key, "a member without a vote key"))
     if network.members.vote_keys[me] != signer.public_key:
         raise OperationalError(f"{config.vote_key} is not the key that genesis lists for node {me}")
-    guard = GuardFile(present(config.guard, "a member without a guard"))
-    store = LevelStore(_made(config.data))
-    replica = Replica(genesis, store, signer, guard, clock())
     world = _World(config, network, genesis, clock)
-    driver = Driver(
-        replica,
-        clock=clock,
-        writer=DiskWriter(store, guard),
-        network=world.links,
-        verifiers=world.verifiers,
-        telemetry=world.telemetry,
-        diagnosis_folder=config.data / "diagnosis",
-        signer=signer,
-    )
-    parts = world.api_parts(
-        ApiParts(
+    with ExitStack() as opened:
+        guard = GuardFile(present(config.guard, "a member without a guard"))
+        opened.callback(guard.close)
+        store = LevelStore(_made(config.data))
+        opened.callback(store.close)
+        replica = Replica(genesis, store, signer, guard, clock())
+        driver = world.driver(replica, DiskWriter(store, guard), signer)
+        parts = ApiParts(
             network=network,
             node=driver,
             submitter=driver,
             waits=lambda account, payment_id: replica.ledger.waits(account + payment_id),
-            **world.access(),
+            **world.access,
         )
-    )
-    listener = world.listener(make_app(parts, ROUTES))
-
-    async def close() -> None:
-        await world.verifiers.close()
-        store.close()
-        guard.close()
-
-    return world.composed(driver, listener, close, (), driver.wait_halted)
+        listener = world.listener(parts, make_app(parts, ROUTES))
+        return world.composed(driver, listener, opened.pop_all(), (), driver.wait_halted)
 
 
 def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed:
@@ -141,46 +128,28 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
         raise OperationalError(f"{config.source} is a member's: use `tallystick node run`")
     clock = clock or WallClock()
     genesis, network = _genesis_of(config)
-    store = LevelStore(_made(config.data))
-    follower = Follower(NodeId(config.id), genesis, store, clock())
     world = _World(config, network, genesis, clock)
-    driver = Driver(
-        follower,
-        clock=clock,
-        writer=DiskWriter(store, None),
-        network=world.links,
-        verifiers=world.verifiers,
-        telemetry=world.telemetry,
-        diagnosis_folder=config.data / "diagnosis",
-    )
-    observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
-    parts = world.api_parts(
-        ApiParts(
+    with ExitStack() as opened:
+        store = LevelStore(_made(config.data))
+        opened.callback(store.close)
+        follower = Follower(NodeId(config.id), genesis, store, clock())
+        driver = world.driver(follower, DiskWriter(store, None), None)
+        observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
+        parts = ApiParts(
             network=network,
             node=driver,
             submitter=None,
             audit=observer.findings,
-            **world.access(),
+            **world.access,
         )
-    )
-    listener = world.listener(make_observer_app(parts))
-
-    async def close() -> None:
-        await world.verifiers.close()
-        store.close()
-
-    looking = Part("observer", observer.start, observer.stop)
-    return world.composed(
-        driver,
-        listener,
-        close,
-        (looking,),
-        partial(observer.wait_beyond_repair, driver.wait_halted),
-    )
+        listener = world.listener(parts, make_observer_app(parts))
+        looking = Part("observer", observer.start, observer.stop)
+        wait_halted = partial(observer.wait_beyond_repair, driver.wait_halted)
+        return world.composed(driver, listener, opened.pop_all(), (looking,), wait_halted)
 
 
 class _World:
-    """What a member and an observer have in common."""
+    """What a member and an observer have in common. Every file is read and checked here, before a lock is taken."""
 
     def __init__(
         self, config: NodeConfig, network: Network, genesis: Genesis, clock: Clock
@@ -192,24 +161,37 @@ class _World:
         self.verifiers = _verifiers(config, genesis)
         self.telemetry.watch_checks(self.verifiers.counters)
         self.links = _links(config, network, clock)
+        self._watch_links()
         self._principals = _principals_of(config)
+        self.access = self._access()
+        listed = [entry.certificate_pem for entry in self._principals]
+        self._context = server_context(config.tls_certificate, config.tls_key, listed)
 
-    def access(self) -> dict[str, Any]:
+    def driver(
+        self, replica: Any, writer: DiskWriter, signer: FileVoteSigner | None
+    ) -> Driver[Any, Any]:
+        """The loop around a core. `signer` None: a node that signs nothing."""
+        return Driver(
+            replica,
+            clock=self.clock,
+            writer=writer,
+            network=self.links,
+            verifiers=self.verifiers,
+            telemetry=self.telemetry,
+            diagnosis_folder=self.config.data / "diagnosis",
+            signer=signer,
+        )
+
+    def _access(self) -> dict[str, Any]:
         """The parts of the interface that depend on the configuration alone."""
         config, registry = self.config, self.telemetry.registry
-        tokens = None
-        if config.jwks is not None:
-            try:
-                keys = load_jwks(config.jwks.read_bytes())
-            except ValueError as error:
-                raise OperationalError(f"{config.jwks}: {error}") from None
-            tokens = Tokens(keys, str(self.network.chain), self.clock)
         certified = {entry.key_hash: entry.principal for entry in self._principals}
+        quotas = Quotas(
+            config.requests_per_s, config.transactions_per_s, lambda: self.clock() / 1000
+        )
         return {
-            "gate": Gate(tokens, certified, config.metrics_open_on_loopback),
-            "quotas": Quotas(
-                config.requests_per_s, config.transactions_per_s, lambda: self.clock() / 1000
-            ),
+            "gate": Gate(self._tokens(), certified, config.metrics_open_on_loopback),
+            "quotas": quotas,
             "now_ms": self.clock,
             "registry": registry,
             "meters": Meters(registry),
@@ -217,36 +199,43 @@ class _World:
             "version": _version(),
         }
 
-    def api_parts(self, parts: ApiParts) -> ApiParts:
-        """The same parts, with the node's gauges and the links' counters registered."""
+    def _tokens(self) -> Tokens | None:
+        path = self.config.jwks
+        if path is None:
+            return None
+        try:
+            return Tokens(load_jwks(path.read_bytes()), str(self.network.chain), self.clock)
+        except (OSError, ValueError) as error:
+            raise OperationalError(f"{path}: {error}") from None
+
+    def _watch_links(self) -> None:
         watch, links = self.telemetry.watch, self.links
-        parts.registry.register(NodeGauges(parts.node.status, parts.now_ms))
-        watch(
-            "peer_garbage", "Garbage heard from a peer.", links.garbage_by_peer, "peer", "counter"
-        )
-        watch(
-            "peer_outbox_bytes", "Bytes that wait for a peer.", links.outbox_bytes_by_peer, "peer"
-        )
+        garbage, outbox = links.garbage_by_peer, links.outbox_bytes_by_peer
+        watch("peer_garbage", "Garbage heard from a peer.", garbage, "peer", "counter")
+        watch("peer_outbox_bytes", "Bytes that wait for a peer.", outbox, "peer")
         watch("peer_dials", "Dials of peers.", lambda: links.counters.dials, kind="counter")
         watch("peer_refused", "Peers refused.", lambda: links.counters.refused, kind="counter")
-        return parts
 
-    def listener(self, app: web.Application) -> _Listener:
-        """The HTTPS server for this app."""
+    def listener(self, parts: ApiParts, app: web.Application) -> _Listener:
+        """The HTTPS server for this app, with the node's gauges among its metrics."""
         config = self.config
-        listed = [entry.certificate_pem for entry in self._principals]
-        context = server_context(config.tls_certificate, config.tls_key, listed)
-        return _Listener(ApiServer(app, context), config.api_host, config.api_port)
+        parts.registry.register(NodeGauges(parts.node.status, parts.now_ms))
+        return _Listener(ApiServer(app, self._context), config.api_host, config.api_port)
 
     def composed(
         self,
         driver: Driver[Any, Any],
         listener: _Listener,
-        close: Callable[[], Awaitable[None]],
+        opened: ExitStack,
         more: tuple[Part, ...],
         wait_halted: Callable[[], Awaitable[str]],
     ) -> Composed:
-        """Disk first and last, then the core, then those who talk to it."""
+        """Disk first and last, then the core, then those who talk to it. `opened` closes the files."""
+
+        async def close() -> None:
+            with opened:
+                await self.verifiers.close()
+
         self.links.attach(driver)
         parts = (
             Part("storage", _nothing, close),

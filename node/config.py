@@ -101,6 +101,7 @@ class NodeConfig:
     observer_lag_alarm_ms: int = 30_000
     """Age of the newest block above which an observer logs a warning."""
     log_level: LogLevel = "info"
+    """Least urgent lines that are written: info has a few lines per connection and view, none per transaction."""
 
     source: Path = field(default=Path(), compare=False)
     """The file it was read from."""
