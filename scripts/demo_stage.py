@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 
 class Meter(Protocol):
@@ -43,6 +44,11 @@ class Stage:
 
     def tell(self, text: str) -> None:
         self.console.print(f"   {text}")
+
+    def quote(self, text: str) -> None:
+        """Another program's words, each line cut at the terminal's edge."""
+        for line in text.strip().splitlines():
+            self.console.print(Text(f"   {line}", style="dim"), no_wrap=True, overflow="ellipsis")
 
     def good(self, text: str) -> None:
         self.console.print(f" [green]✓[/] {text}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import time
 
 import pytest
@@ -30,7 +31,6 @@ class Town:
         self.accepted: dict[bytes, bytes] = {}
         """Body id → bytes."""
         self.submitted = 0
-        self.dice = random.Random(11)
 
     async def open(self) -> None:
         issuer = keystore_signer(self.network, "central-bank")
@@ -49,7 +49,7 @@ class Town:
                 )
 
     def id(self) -> bytes:
-        return self.dice.randbytes(32)
+        return secrets.token_bytes(32)
 
     async def pay_on(self, bank: str, stop: asyncio.Event) -> None:
         """Batches of ten through the bank's own node, waiting for `accepted`, until told to stop."""
