@@ -110,8 +110,12 @@ class Pbft:
                 if certificate.height > state.final_height:
                     ordering.became_final(state, certificate, now_ms)
             case PeerUp(peer):
+                state.connected.add(peer)
+                if len(state.connected) + 1 == state.quorum:
+                    state.synchronizer.reconnected(now_ms)
                 view_change.tell_standing(state, peer)
             case PeerDown(peer):
+                state.connected.discard(peer)
                 if state.active and peer == state.leader_of(state.view):
                     state.synchronizer.suspect()
             case Tick():
@@ -168,7 +172,7 @@ class Pbft:
             # A leader that restarted may not remember what it proposed in its view: it hands the view on.
             self._leave_first = False
             view_change.leave(state, View(state.view + 1), now_ms)
-        elif state.synchronizer.expired(now_ms):
+        elif state.reaches_quorum and state.synchronizer.expired(now_ms):
             state.synchronizer.failed += 1
             view_change.leave(state, View(state.view + 1), now_ms)
         if now_ms >= state.resend_at_ms:

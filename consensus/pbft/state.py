@@ -80,6 +80,8 @@ class PbftState:
     changes: dict[NodeId, ViewChange] = field(default_factory=dict)
     disagreements: dict[Link, set[NodeId]] = field(default_factory=dict)
     stash: dict[View, list[Proposal]] = field(default_factory=dict)
+    connected: set[NodeId] = field(default_factory=set)
+    """Members that we have a connection to."""
     outstanding: int = 0
     """Transactions that are known and not final."""
     alarm: str | None = None
@@ -104,6 +106,11 @@ class PbftState:
     def leader_of(self, view: View) -> NodeId:
         members = self.members
         return members[view % len(members)]
+
+    @property
+    def reaches_quorum(self) -> bool:
+        """Alone, leaving a view helps nobody: the timer counts only while a quorum is connected."""
+        return len(self.connected) + 1 >= self.quorum
 
     @property
     def leads(self) -> bool:

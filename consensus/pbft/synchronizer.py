@@ -54,6 +54,11 @@ class Synchronizer:
         self._opened = True
         self._wait(now_ms, 0)
 
+    def reconnected(self, now_ms: int) -> None:
+        """A quorum is connected again: whatever was owed is owed from now on."""
+        if self._opened:
+            self._wait(now_ms, 0)
+
     def left(self, now_ms: int) -> None:
         """We have left a view and wait until a quorum has too: until then, going further alone helps nobody."""
         self._opened = False
