@@ -9,8 +9,8 @@ import argparse
 import asyncio
 import json
 import shutil
-import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,7 +264,7 @@ def verify_offline(stage: Stage, network: LocalNetwork, day: Day) -> bool:
     for kind, document in day.samples().items():
         path = folder / f"{kind}.json"
         path.write_bytes(document)
-        stage.tell(f"[cyan]tallystick receipt verify {path.name} --genesis genesis.json[/]")
+        stage.command(f"tallystick receipt verify {path.name} --genesis genesis.json")
         code, words = verify(path, genesis)
         stage.quote(words)
         held &= stage.check(code == 0, f"the receipt of a {kind} payment verifies")
@@ -295,21 +295,21 @@ def with_a_changed_byte(document: bytes) -> bytes:
 
 
 def show_how_to_go_on(stage: Stage, network: LocalNetwork) -> None:
-    here = network.folder
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    lines = [f"{name:10} {network.endpoint(name)[0]}" for name in network.running]
-    stage.panel(
-        "The network goes on running",
-        [
-            *lines,
-            "",
-            f".venv/bin/tallystick status --network {here}/network.json",
-            f".venv/bin/tallystick receipt verify {here}/receipts/settled.json --genesis {here}/genesis.json",
-            f".venv/bin/tallystick pay --help        [dim]wallets and passwords: {here}/wallets[/]",
-            "",
-            f"[dim]to end it:  kill $(cat {here}/pids)[/]",
-        ],
-    )
+    here, command = network.folder, Path(sys.executable).with_name("tallystick")
+    roots = {entry["name"]: entry["root_account"] for entry in network.document["participants"]}
+    stage.console.print("\n[bold]The network goes on running[/]")
+    for name in sorted(network.running):
+        stage.tell(f"{name:10} {network.endpoint(name)[0]}")
+    stage.console.print("\n[bold]Try next[/]")
+    for line in (
+        f"cd {here}",
+        f"{command} status --as bank-a",
+        f"{command} issue {roots['bank-a']} 100.00 USD --as central-bank",
+        f"{command} pay {roots['bank-b']} 12.50 USD --as bank-a",
+    ):
+        stage.command(line)
+    stage.console.print("\n[bold]End it[/]")
+    stage.command(f"kill $(cat {here}/pids)")
 
 
 def money(amount_minor: int) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -88,9 +87,9 @@ class Stage:
         self.console.print()
         self.console.print(show)
 
-    def panel(self, title: str, lines: Sequence[str]) -> None:
-        self.console.print()
-        self.console.print(Panel("\n".join(lines), title=title, title_align="left", expand=False))
+    def command(self, line: str) -> None:
+        """A command line to copy: never wrapped."""
+        self.console.print(Text(f"   {line}", style="cyan"), soft_wrap=True)
 
 
 class _Bar:
