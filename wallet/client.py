@@ -70,8 +70,8 @@ class Wallet:
         self.digester = Digester(Domain(self.terms.chain, genesis_hash(genesis)))
         self.checker = Checker(genesis)
         self.signer = signer
-        self._now_ms = now_ms
-        self._account = self._find_account(account)
+        self.now_ms = now_ms
+        self.own_account = self._find_account(account)
         chain, key = certificate or (None, None)
         self.endpoints = Endpoints(self.network.endpoints, Credentials(token, chain, key), patience)
         self.reader = Reader(self.endpoints, self.checker, self.terms, now_ms)
@@ -100,12 +100,12 @@ class Wallet:
     @property
     def account(self) -> AccountId:
         """Whom this wallet pays for. `BadFile` if it was told neither an account nor a key that has one."""
-        if self._account is None:
+        if self.own_account is None:
             raise BadFile(
                 "no account: the signer's key is no participant's root key",
                 hint="Name the paying account (40 hex digits).",
             )
-        return self._account
+        return self.own_account
 
     async def pay(
         self,
@@ -134,7 +134,7 @@ class Wallet:
                 amount=amount,
                 asset=asset,
                 id=_id(id),
-                now_ms=self._now_ms(),
+                now_ms=self.now_ms(),
                 valid_for_ms=valid_for_s * 1_000,
                 settle_by_ms=settle_by_ms,
                 payload_root=payload_root,
@@ -162,7 +162,7 @@ class Wallet:
                 amount=amount,
                 asset=asset,
                 id=_id(id),
-                now_ms=self._now_ms(),
+                now_ms=self.now_ms(),
                 valid_for_ms=valid_for_s * 1_000,
             )
         return await self.send(self.sign(transaction), wait=wait, timeout_s=timeout_s)
@@ -188,7 +188,7 @@ class Wallet:
                 tier=tier,
                 seed=secrets.token_bytes(16),
                 id=_id(id),
-                now_ms=self._now_ms(),
+                now_ms=self.now_ms(),
                 valid_for_ms=valid_for_s * 1_000,
             )
         return await self.send(self.sign(transaction), wait=wait, timeout_s=timeout_s)
@@ -207,7 +207,7 @@ class Wallet:
         """Hand over what is signed, and pursue it. `timeout_s` None: until it is final or provably past its deadline."""
         with _refusing():
             sealed = signed if isinstance(signed, Signed) else seal(signed, self.digester)
-        pursuit = Pursuit(self.endpoints, self.checker, sealed, wait, timeout_s, self._now_ms)
+        pursuit = Pursuit(self.endpoints, self.checker, sealed, wait, timeout_s, self.now_ms)
         return await pursuit.run()
 
     async def first_outcome(self, transaction: Transaction, outcome: T) -> T | FinalOutcome:
@@ -242,7 +242,7 @@ class Wallet:
                 for each in transactions
             ]
         bulk = Bulk(
-            self.endpoints, self.checker, sealed, sent_before, timeout_s, progress, self._now_ms
+            self.endpoints, self.checker, sealed, sent_before, timeout_s, progress, self.now_ms
         )
         return await bulk.run()
 

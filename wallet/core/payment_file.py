@@ -68,6 +68,12 @@ class PaymentFile:
 
     lines: tuple[Line, ...]
     faults: tuple[Fault, ...]
+    columns: tuple[str, ...] = ()
+    """As the header names them."""
+
+    def position(self, column: str) -> int:
+        """Counted from 1; 0 if there is no such column."""
+        return self.columns.index(column) + 1 if column in self.columns else 0
 
 
 def parse(content: bytes, terms: Terms, account: AccountId | None) -> PaymentFile:
@@ -99,7 +105,7 @@ def parse(content: bytes, terms: Terms, account: AccountId | None) -> PaymentFil
                 lines.append(line)
     if columns is None:
         faults.append(Fault(1, "", 0, "the file is empty: its first line must name the columns"))
-    return PaymentFile(tuple(lines), tuple(faults))
+    return PaymentFile(tuple(lines), tuple(faults), tuple(columns or ()))
 
 
 @dataclass(frozen=True, slots=True)

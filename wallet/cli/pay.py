@@ -1,0 +1,100 @@
+"""`tallystick pay`: one payment from the command line, or a whole file of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tallystick.wallet.cli.options import (
+    HERE,
+    TIMEOUT_S,
+    Account,
+    As,
+    Json,
+    Keystore,
+    Network,
+    PasswordFile,
+    Timeout,
+    TokenFile,
+    Who,
+)
+from tallystick.wallet.cli.output import show_outcome, telling
+from tallystick.wallet.core.build import Terms
+
+if TYPE_CHECKING:
+    from tallystick.wallet.client import Wallet
+    from tallystick.wallet.core.outcomes import Outcome
+
+
+def pay(
+    creditor: Annotated[str, typer.Argument(help="Receiving account, 40 hex digits.")] = "",
+    amount: Annotated[str, typer.Argument(help="Such as 4.00.")] = "",
+    asset: Annotated[str, typer.Argument(help="Such as USD.")] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="CSV with the columns id, creditor, amount, asset[, account, settle_by].",
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="With --file: pay the good lines although others are bad."),
+    ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="With --file: where to write the results; default beside it."),
+    ] = None,
+    receipts: Annotated[
+        Path | None, typer.Option(help="With --file: keep every receipt in this folder.")
+    ] = None,
+    id_: Annotated[
+        str, typer.Option("--id", help="Hex, UETR or reference; the same id never pays twice.")
+    ] = "",
+    valid_for: Annotated[
+        int, typer.Option(min=1, help="Seconds in which it may be ordered.")
+    ] = 600,
+    wait: Annotated[
+        Literal["received", "accepted", "final"], typer.Option(help="Wait for what.")
+    ] = "final",
+    network: Network = HERE,
+    name: As = "",
+    keystore: Keystore = None,
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    account: Account = "",
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Pay, and verify the receipt before saying so.
+
+    tallystick pay CREDITOR AMOUNT ASSET --as bank-a
+    tallystick pay --file payments.csv --as bank-a
+    """
+    who = Who(network, name, keystore, password_file, token_file, account)
+    if file is not None:
+        if creditor or amount or asset or id_:
+            raise typer.BadParameter("either a file, or CREDITOR AMOUNT ASSET")
+        from tallystick.wallet.cli.pay_file import FileJob, pay_file
+
+        pay_file(who, FileJob(file, skip_bad, results, receipts, valid_for, timeout), json)
+        return
+    if not (creditor and amount and asset):
+        raise typer.BadParameter("CREDITOR, AMOUNT and ASSET are needed, or --file")
+
+    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
+        outcome = await wallet.pay(
+            creditor,
+            amount,
+            asset,
+            id=id_ or None,
+            valid_for_s=valid_for,
+            wait=wait,
+            timeout_s=TIMEOUT_S if timeout is None else timeout,
+        )
+        return outcome, wallet.terms
+
+    with telling(json):
+        outcome, terms = who.run(call, key=True)
+        show_outcome(outcome, terms, asset, json)

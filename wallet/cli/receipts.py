@@ -1,0 +1,162 @@
+"""`tallystick receipt`: fetch a receipt, and verify one with nothing but the genesis file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tallystick.wallet.cli.options import (
+    HERE,
+    As,
+    Json,
+    Network,
+    TokenFile,
+    Who,
+)
+from tallystick.wallet.cli.output import (
+    fail,
+    outcome_document,
+    show_json,
+    show_outcome,
+    telling,
+)
+from tallystick.wallet.core.build import Terms
+from tallystick.wallet.errors import BadFile
+
+if TYPE_CHECKING:
+    from tallystick.network.proofs.receipts import Receipt
+    from tallystick.network.proofs.verify import Verdict
+    from tallystick.wallet.client import Wallet
+    from tallystick.wallet.core.outcomes import Outcome
+
+app = typer.Typer(no_args_is_help=True, help="Receipts: evidence of what became of a payment.")
+
+
+@app.command()
+def show(
+    account: Annotated[str, typer.Argument(help="Paying account, 40 hex digits.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="64 hex digits, a UETR or a reference.")],
+    digest: Annotated[str, typer.Option(help="Only the transaction of this digest.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Keep the receipt in this file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    network: Network = HERE,
+    name: As = "",
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """Fetch a receipt, verify it, and say what became of the payment."""
+    who = Who(network, name, token_file=token_file)
+
+    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
+        wanted = bytes.fromhex(digest.removeprefix("0x")) if digest else None
+        return await wallet.resolve(account, id_, wanted), wallet.terms
+
+    with telling(json):
+        outcome, terms = who.run(call, key=False)
+        receipt = getattr(outcome, "receipt", None)
+        if out is not None and receipt is not None:
+            _keep(out, receipt, force)
+        show_outcome(outcome, terms, _asset(receipt), json)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The receipt.")],
+    genesis: Annotated[
+        Path,
+        typer.Option(
+            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
+        ),
+    ] = Path("genesis.json"),
+    json: Json = False,
+) -> None:
+    """Check a receipt against the genesis file alone, step by step, without a network.
+
+    Exit codes: 0 genuine and final, 1 not genuine or not readable, 3 genuine but interim.
+    """
+    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED, verify_receipt
+    from tallystick.network.wire import bounds
+    from tallystick.network.wire.faults import Refused
+    from tallystick.wallet.errors import Untrusted
+    from tallystick.wallet.network_file import load_genesis, read_bounded
+
+    with telling(json):
+        document = load_genesis(genesis)
+        content = read_bounded(file, bounds.RECEIPT_BYTES_MAX + 1)
+        try:
+            receipt = _parsed(content)
+        except Refused as refused:
+            hint = (
+                "Not a receipt, or it was changed: fetch it again with `tallystick receipt show`."
+            )
+            error = Untrusted(f"{file} cannot be read as a receipt: {refused.detail}", hint=hint)
+            fail(error, json, EXIT_NOT_VERIFIED)
+            return
+        verdict = verify_receipt(receipt, document)
+        _tell(verdict, receipt, Terms.of(document), json)
+    raise typer.Exit(verdict.exit_code)
+
+
+def _tell(verdict: "Verdict", receipt: "Receipt", terms: Terms, json: bool) -> None:
+    from tallystick.wallet.checking import outcome_of
+
+    outcome = outcome_of(receipt) if verdict.ok else None
+    if json:
+        checks = [{"name": c.name, "ok": c.ok, "sentence": c.sentence} for c in verdict.checks]
+        said: dict[str, Any] = {
+            "verified": verdict.ok,
+            "exit_code": verdict.exit_code,
+            "checks": checks,
+        }
+        if outcome is not None:
+            said["assurance"] = verdict.assurance
+            said |= outcome_document(outcome, terms, _asset(receipt))
+        show_json(said)
+        return
+    for check in verdict.checks:
+        mark = (
+            typer.style("ok  ", fg="green")
+            if check.ok
+            else typer.style("FAIL", fg="red", bold=True)
+        )
+        typer.echo(f"{mark} {check.name.ljust(12)} {check.sentence}")
+    if outcome is None:
+        typer.secho("NOT VERIFIED: this receipt proves nothing.", fg="red", bold=True)
+    else:
+        what = type(outcome).__name__.lower()
+        reason = f" ({verdict.reason.code}: {verdict.reason.sentence})" if verdict.reason else ""
+        typer.secho(
+            f"VERIFIED, assurance {verdict.assurance}: {what}{reason}", fg="green", bold=True
+        )
+
+
+def _parsed(content: bytes) -> "Receipt":
+    """A receipt's file, or the one line in which a node's API gives it: each has exactly one text."""
+    import msgspec
+
+    from tallystick.network.proofs.document import receipt_from_bytes
+
+    line = content.rstrip(b"\n")
+    if b"\n" in line:
+        return receipt_from_bytes(content)
+    try:
+        written = msgspec.json.format(line, indent=2) + b"\n"
+    except (msgspec.DecodeError, RecursionError):
+        return receipt_from_bytes(content)  # its refusal says what is wrong
+    return receipt_from_bytes(written)
+
+
+def _keep(path: Path, receipt: "Receipt", force: bool) -> None:
+    from tallystick.network.proofs.document import receipt_to_bytes
+
+    if path.exists() and not force:
+        raise BadFile(f"{path} exists already", hint="Choose another name, or say --force.")
+    path.write_bytes(receipt_to_bytes(receipt))
+
+
+def _asset(receipt: "Receipt | None") -> str:
+    from tallystick.network.wire.transactions.codec import decode
+
+    return "" if receipt is None else getattr(decode(receipt.transaction), "asset", "")
