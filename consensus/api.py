@@ -134,6 +134,13 @@ class KeepBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldBlock:
+    """Remember this block's bytes for a while: a certificate over it may come. Nothing is signed about it."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class MakeBlock:
     """Make and execute a block on `parent_link`; answer with `BlockMade`. `view_age`: views since the last certificate."""
 
@@ -196,6 +203,7 @@ Effect: TypeAlias = (
     | KeepRecord
     | KeepGuard
     | KeepBlock
+    | HoldBlock
     | MakeBlock
     | Judge
     | Final

@@ -11,6 +11,7 @@ from tallystick.consensus.api import (
     Block,
     BlockMade,
     Final,
+    HoldBlock,
     Judge,
     Judged,
     KeepBlock,
@@ -21,7 +22,7 @@ from tallystick.consensus.pbft.messages import AskBlock, Decided, Disagree, Prop
 from tallystick.consensus.pbft.state import HEIGHTS_AHEAD_MAX, VIEWS_AHEAD_MAX, PbftState
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.faults import present
-from tallystick.network.wire.ids import Height, Link, NodeId, View
+from tallystick.network.wire.ids import Height, Link, NodeId
 from tallystick.network.wire.signing import Phase, disagree_message, proposal_message
 
 EMPTY_AFTER_FAILED_VIEWS = 3
@@ -110,25 +111,25 @@ def signed_proposal(state: PbftState, block: Block) -> Proposal:
 
 def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
     """A PRE-PREPARE: keep the first one for its height in this view, if it is the leader's."""
-    view = proposal.view
-    if proposal.epoch != state.setup.epoch or view < state.view:
+    view, setup = proposal.view, state.setup
+    if proposal.epoch != setup.epoch or sender != state.leader_of(view):
         return None
-    if view > state.view or not state.active:
-        kept = state.stash.setdefault(view, [])
-        if view <= state.view + VIEWS_AHEAD_MAX and len(kept) < 2 * state.setup.pipeline:
-            kept.append(proposal)
-        return None
-    block = state.setup.describe(proposal.block)
-    if block is None or sender != state.leader_of(view):
+    if view > state.view or (view == state.view and not state.active):
+        return _stash(state, proposal)
+    block = setup.describe(proposal.block)
+    if block is None:
         return state.note("bad-proposal", sender=sender)
     if not state.final_height <= block.height <= state.final_height + HEIGHTS_AHEAD_MAX:
+        return None
+    if view < state.view:
+        # We left that view, but others may still decide in it: keep the bytes for their certificate.
+        state.out.append(HoldBlock(block))
         return None
     known = state.proposals.get(block.height)
     if known is not None:
         if known != block.link:
             state.note("equivocation", sender=sender, height=block.height)
         return None
-    setup = state.setup
     message = proposal_message(
         setup.chain, setup.lane, setup.epoch, view, block.height, block.link, block.parent_link
     )
@@ -139,6 +140,14 @@ def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
     state.proposals[block.height] = block.link
     state.blocks.setdefault(block.link, block)
     return None
+
+
+def _stash(state: PbftState, proposal: Proposal) -> None:
+    """A proposal of a view that we have not entered yet."""
+    if proposal.view <= state.view + VIEWS_AHEAD_MAX:
+        kept = state.stash.setdefault(proposal.view, [])
+        if len(kept) < 2 * state.setup.pipeline:
+            kept.append(proposal)
 
 
 def advance(state: PbftState) -> None:
@@ -155,8 +164,7 @@ def advance(state: PbftState) -> None:
         return
     state.judging = block.link
     carried = state.tip is not None and state.tip.link == block.link
-    last_view = state.final_certificate.view if state.final_certificate is not None else View(0)
-    state.out.append(Judge(state.view, block, not carried, state.view - last_view))
+    state.out.append(Judge(state.view, block, not carried, state.view - state.final_view))
 
 
 def _next_block(state: PbftState) -> Block | None:
@@ -220,10 +228,9 @@ def _vote(state: PbftState, phase: Phase, height: Height, link: Link, parent_lin
 
 def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
     """Count a vote that may be stale, repeated or hostile; its signature is checked when a quorum needs it."""
-    if (
-        vote.epoch != state.setup.epoch
-        or not state.view <= vote.view <= state.view + VIEWS_AHEAD_MAX
-    ):
+    if vote.epoch != state.setup.epoch or vote.view > state.view + VIEWS_AHEAD_MAX:
+        return
+    if vote.view < state.view and (vote.phase != Phase.COMMIT or vote.view < state.final_view):
         return
     if not state.final_height <= vote.height <= state.final_height + HEIGHTS_AHEAD_MAX:
         return

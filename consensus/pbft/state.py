@@ -75,8 +75,8 @@ class PbftState:
     prepared: set[Height] = field(default_factory=set)
     """Heights for which we saw a prepared certificate of this view."""
     ballots: dict[tuple[View, Height, Phase], dict[NodeId, Vote]] = field(default_factory=dict)
-    genuine: set[tuple[NodeId, bytes]] = field(default_factory=set)
-    """(signer, signature) of votes whose signature has been checked."""
+    genuine: set[tuple[NodeId, bytes, bytes]] = field(default_factory=set)
+    """(signer, message, signature) of votes whose signature has been checked."""
     changes: dict[NodeId, ViewChange] = field(default_factory=dict)
     disagreements: dict[Link, set[NodeId]] = field(default_factory=dict)
     stash: dict[View, list[Proposal]] = field(default_factory=dict)
@@ -106,6 +106,11 @@ class PbftState:
     def leader_of(self, view: View) -> NodeId:
         members = self.members
         return members[view % len(members)]
+
+    @property
+    def final_view(self) -> View:
+        """The view in which the last final block was decided."""
+        return self.final_certificate.view if self.final_certificate is not None else View(0)
 
     @property
     def reaches_quorum(self) -> bool:
@@ -194,12 +199,12 @@ class PbftState:
         return max(sorted(set(parents)), key=parents.count)
 
     def _genuine(self, sender: NodeId, message: bytes, signature: bytes) -> bool:
-        if sender == self.setup.me or (sender, signature) in self.genuine:
+        if sender == self.setup.me or (sender, message, signature) in self.genuine:
             return True
         if not self.crypto.verify(self.setup.vote_keys[sender], message, signature):
             self.note("forged-vote", sender=sender)
             return False
-        self.genuine.add((sender, signature))
+        self.genuine.add((sender, message, signature))
         return True
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
@@ -215,7 +220,12 @@ class PbftState:
         self.refused.clear()
         self.disagreements.clear()
         self.last = self.guard.last_prepared(view)
-        self.ballots = {key: votes for key, votes in self.ballots.items() if key[0] >= view}
+        # COMMIT votes of views left behind may still make a certificate; it is as good as any.
+        self.ballots = {
+            key: votes
+            for key, votes in self.ballots.items()
+            if key[0] >= view or key[2] is Phase.COMMIT
+        }
         self.genuine.clear()
         self.stash = {ahead: kept for ahead, kept in self.stash.items() if ahead >= view}
 

@@ -364,6 +364,8 @@ class Replica:
                 self.judging.hold(block.link, BLOCK_DATA.decode(block.data))
                 if block.height > self.ledger.height:
                     step.pairs[schema.PENDING + block.link] = block.data
+            case api.HoldBlock(block):
+                self.judging.hold(block.link, BLOCK_DATA.decode(block.data))
             case api.MakeBlock():
                 self.intake.flush(now_ms, step, force=True)
                 return self.proposing.make(effect, now_ms, step)
