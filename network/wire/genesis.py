@@ -77,7 +77,7 @@ class Parameters(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     late_ms: Annotated[int, Meta(ge=100, le=600_000)] = 5_000
     """A fresh proposal may be this far behind a replica's clock (relaxed by failed views)."""
     idle_block_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
-    view_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 600
+    view_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
     view_timeout_ms_max: Annotated[int, Meta(ge=10, le=60_000)] = 8_000
     pipeline: Annotated[int, Meta(ge=1, le=bounds.PIPELINE_MAX)] = 2
     block_transactions_max: Annotated[int, Meta(ge=1, le=bounds.BLOCK_TRANSACTIONS_MAX)] = 2_000

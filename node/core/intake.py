@@ -274,7 +274,7 @@ class Intake:
     def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
         ids = tuple([id_of(raw) for raw in bodies])
         news = tuple(
-            [raw for raw, body_id in zip(bodies, ids, strict=True) if body_id not in self.pool]
+            [raw for raw, body_id in zip(bodies, ids, strict=True) if not self.pool.knows(body_id)]
         )
         if len(news) > self.pool.room_of(sender):
             return step.note("peer-over-its-bound", sender=sender)
@@ -363,10 +363,10 @@ class Intake:
         else:
             step.pairs[schema.BATCH + origin.batch] = None
 
-    def send_on(self, to: NodeId, count: int, step: Step) -> None:
+    def send_on(self, to: NodeId, arrived_before: int, count: int, step: Step) -> None:
         """The oldest waiting transactions once more: a holder sends them on until they are ordered or past their
         deadline, whoever was away when they first went round."""
-        raws = self.pool.oldest(count)
+        raws = self.pool.oldest(arrived_before, count)
         for at in range(0, len(raws), 4 * FLUSH_BODIES):
             forward = Forward(tuple(raws[at : at + 4 * FLUSH_BODIES]))
             step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(forward), to)

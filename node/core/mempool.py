@@ -18,6 +18,9 @@ OWN_WAITING_MAX = 4_000
 PEER_WAITING_MAX = 2 * OWN_WAITING_MAX
 """The same of one other member; an honest one stays below half of it."""
 
+GONE_REMEMBERED = 65_536
+"""Body ids of transactions that became final: copies of them are still on their way for some seconds."""
+
 STRANGER = -1
 """The bank under which transactions of unknown accounts wait."""
 
@@ -30,6 +33,8 @@ class Waiting:
     """The member whose client handed it in, as far as we know; its bound pays for it."""
     batch: bytes
     """Digest of the durable batch that holds it."""
+    number: int = 0
+    """It was the so-manieth to come in."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,8 @@ class Mempool:
     _by_entry: dict[NodeId, int] = field(default_factory=dict)
     _bodies_of: dict[TxDigest, tuple[BodyId, ...]] = field(default_factory=dict)
     """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
+    _gone: dict[BodyId, None] = field(default_factory=dict)
+    """The last ones that left."""
     _expiry: dict[int, list[BodyId]] = field(default_factory=dict)
     """Second of valid_until → body ids."""
     _swept_s: int = 0
@@ -55,6 +62,10 @@ class Mempool:
 
     def __contains__(self, body_id: object) -> bool:
         return body_id in self._all
+
+    def knows(self, body_id: BodyId) -> bool:
+        """Does it wait, or did it until a moment ago? Then nobody needs to check it again."""
+        return body_id in self._all or body_id in self._gone
 
     @property
     def ready(self) -> int:
@@ -82,6 +93,7 @@ class Mempool:
         second = body.transaction.valid_until_ms // 1000
         self._expiry.setdefault(second, []).append(body_id)
         self.arrived += 1
+        waiting.number = self.arrived
         self._ready += 1
         return True
 
@@ -114,9 +126,10 @@ class Mempool:
                     del queues[bank]
         return self._claimed(taken)
 
-    def oldest(self, count: int) -> list[bytes]:
-        """Raw transactions that have waited longest, at most `count`."""
-        return [waiting.body.raw for waiting in islice(self._all.values(), count)]
+    def oldest(self, arrived_before: int, count: int) -> list[bytes]:
+        """Raw transactions that have waited longest, of the first `arrived_before` that ever came in."""
+        oldest = islice(self._all.values(), count)
+        return [waiting.body.raw for waiting in oldest if waiting.number <= arrived_before]
 
     def claim(self, ids: Iterable[BodyId]) -> None:
         """Another leader's proposal contains these."""
@@ -148,6 +161,10 @@ class Mempool:
     def remove(self, body_id: BodyId) -> Waiting | None:
         """It is final, or can never be."""
         waiting = self._all.pop(body_id, None)
+        self._gone[body_id] = None
+        if len(self._gone) > GONE_REMEMBERED:
+            for old in list(islice(self._gone, GONE_REMEMBERED // 4)):
+                del self._gone[old]
         if waiting is not None:
             self._by_entry[waiting.entry] -= 1
             digest = waiting.body.digest

@@ -112,6 +112,7 @@ class Replica:
         self._durable: dict[int, Durable] = {}
         self._catch_up_checks: set[int] = set()
         self._send_on_ms = now_ms + SEND_ON_MS
+        self._arrived = 0
         self._started = False
         self._work = api.WorkWaiting(0, 0, 0)
         self._store = store
@@ -246,7 +247,8 @@ class Replica:
             self._send_on_ms = now_ms + SEND_ON_MS
             leader = self._engine.status().leader
             if leader != self.me and len(self.pool):
-                self.intake.send_on(leader, SEND_ON_COUNT, self._step)
+                self.intake.send_on(leader, self._arrived, SEND_ON_COUNT, self._step)
+            self._arrived = self.pool.arrived
             self.intake.outcomes.sweep()
 
     def _retry_judging(self, now_ms: int) -> None:
@@ -259,7 +261,7 @@ class Replica:
         self.peers_up.add(peer)
         if peer in self.ledger.members:
             self._drive(api.PeerUp(peer), now_ms)
-            self.intake.send_on(peer, len(self.pool), self._step)
+            self.intake.send_on(peer, self.pool.arrived, len(self.pool), self._step)
 
     def _on_persisted(self, token: int, now_ms: int) -> None:
         durable = self._durable.pop(token)
