@@ -26,6 +26,8 @@ from bulk_client import FINAL, REFUSED, NodeClient, Press, Reply, keystore_signe
 from local_network import LocalNetwork, Trouble
 
 SENDERS_PER_BANK = 50
+CONNECTIONS = 256
+"""To one node: as many calls as a node lets one principal wait for, so that a flood meets the node and not this client."""
 FUNDS_MINOR = 1_000_000
 AMOUNT_MINOR = 1
 ASSET = "USD"
@@ -98,7 +100,8 @@ class Load:
         self.press = Press.of(network)
         self.network = network
         self.banks = [
-            Bank(name, NodeClient.to(network, node, name)) for name, node in placed(network)
+            Bank(name, NodeClient.to(network, node, name, CONNECTIONS))
+            for name, node in placed(network)
         ]
         self._signed = 0
         self._dice = random.Random(7)
@@ -136,21 +139,21 @@ class Load:
     def sign(self, count: int) -> dict[str, Any]:
         """Sign `count` more payments, spread over banks and senders, to accounts of other banks."""
         began = time.monotonic()
-        receivers = [account for bank in self.banks for account in bank.accounts]
         for _ in range(count // len(self.banks)):
             for bank in self.banks:
-                at = self._signed % SENDERS_PER_BANK
-                payer = bank.accounts[at]
-                receiver = self._dice.choice(receivers)
-                while receiver == payer:
-                    receiver = self._dice.choice(receivers)
-                bank.ready.append(
-                    self.press.transfer(
-                        bank.signers[at], payer, receiver, ASSET, AMOUNT_MINOR, self._id()
-                    )
-                )
+                bank.ready.append(self._fresh(bank))
             self._signed += 1
         return {"signed": count, "seconds": time.monotonic() - began}
+
+    def _fresh(self, bank: Bank) -> bytes:
+        """A payment that nobody has seen, from the bank's next sender to any other account."""
+        at = self._signed % SENDERS_PER_BANK
+        payer = receiver = bank.accounts[at]
+        while receiver == payer:
+            receiver = self._dice.choice(self._dice.choice(self.banks).accounts)
+        return self.press.transfer(
+            bank.signers[at], payer, receiver, ASSET, AMOUNT_MINOR, self._id()
+        )
 
     async def saturate(self, seconds: float, in_flight: int, batch: int) -> dict[str, Any]:
         """`in_flight` batches at every node, always."""
@@ -230,12 +233,22 @@ class Load:
             await asyncio.sleep(max(0.0, began + number * batch / rate - time.monotonic()))
         ended = time.monotonic()
         offered_per_s = number * batch / (ended - began)
-        probe = time.monotonic()
-        with counted(tally):
-            await self.banks[0].client.submit(take(self.banks[0], 1), FINAL, 20_000)
-        recovery_ms = 1000 * (time.monotonic() - probe)
+        recovery_ms = await self._probe_ms()
         await asyncio.gather(*waiting)
         return tally.facts() | {"offered_per_s": offered_per_s, "recovery_ms": recovery_ms}
+
+    async def _probe_ms(self) -> float:
+        """From now until a payment of a newcomer is final, tried again while it is refused."""
+        bank, node = placed(self.network)[-1]
+        began = time.monotonic()
+        async with NodeClient.to(self.network, node, bank) as newcomer:
+            raws = [self._fresh(self.banks[-1])]
+            while time.monotonic() < began + 30:
+                reply = await newcomer.submit(raws, FINAL, 20_000)
+                if reply.rows and reply.rows[0].state == FINAL:
+                    break
+                await asyncio.sleep(0.02)
+        return 1000 * (time.monotonic() - began)
 
     async def _offer(self, bank: Bank, raws: list[bytes], tally: Tally) -> None:
         with counted(tally):
