@@ -44,5 +44,5 @@ def test_the_example_of_the_readme_runs_as_it_is_written(
         timeout=60,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("settled"), run.stdout
+    assert run.stdout.startswith("Settled at height "), run.stdout
     shutil.rmtree(tmp_path, ignore_errors=True)

@@ -15,11 +15,8 @@ PURE = (
     "network/proofs",
     "node/core",
     "wallet/core",
-    "network/session.py",
-    "network/budgets.py",
-    "network/outbox.py",
 )
-LINES_MAX = 450
+LINES_MAX = 480
 """A file that grows past this has two ideas in it."""
 FUNCTION_LINES_MAX = 70
 """A function fits a screen."""
