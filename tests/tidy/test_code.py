@@ -18,8 +18,8 @@ PURE = (
 )
 LINES_MAX = 480
 """A file that grows past this has two ideas in it."""
-FUNCTION_LINES_MAX = 70
-"""A function fits a screen."""
+FUNCTION_LINES_MAX = 60
+"""A function's body with its docstring fits a screen; a command's options may stand above it."""
 
 BANNED = {
     "eval": "it executes its input",
@@ -114,7 +114,7 @@ def test_files_hold_one_idea_and_functions_fit_a_screen() -> None:
             long_files.append(f"{path}: {lines} lines")
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = (node.end_lineno or node.lineno) - node.lineno
+                length = (node.end_lineno or node.lineno) - node.body[0].lineno + 1
                 if length > FUNCTION_LINES_MAX:
                     long_functions.append(f"{path}:{node.lineno} {node.name}: {length} lines")
     assert long_files == []
