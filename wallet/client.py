@@ -73,7 +73,9 @@ class Wallet:
         self.now_ms = now_ms
         self.own_account = self._find_account(account)
         chain, key = certificate or (None, None)
-        self.endpoints = Endpoints(self.network.endpoints, Credentials(token, chain, key), patience)
+        self.endpoints = Endpoints(
+            self.network.endpoints, Credentials(token and token.strip(), chain, key), patience
+        )
         self.reader = Reader(self.endpoints, self.checker, self.terms, now_ms)
 
     @classmethod

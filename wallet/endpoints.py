@@ -6,6 +6,8 @@ Not here: what an answer means (`answers`), whether it is true (`checking`).
 """
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -106,7 +108,6 @@ class Endpoints:
         self._credentials = credentials
         self._clock_s = clock_s
         self._all = [Endpoint(entry) for entry in entries]
-        self._turn = 0
 
     @property
     def all(self) -> tuple[Endpoint, ...]:
@@ -119,11 +120,6 @@ class Endpoints:
         well = [endpoint for endpoint in self._all if endpoint.rests_until_s <= now_s]
         resting = [endpoint for endpoint in self._all if endpoint.rests_until_s > now_s]
         return well + sorted(resting, key=lambda endpoint: endpoint.rests_until_s)
-
-    def prefer(self, index: int) -> None:
-        """Begin with another node of the file: wallets spread their load with it."""
-        shift = index % len(self._all)
-        self._all = self._all[shift:] + self._all[:shift]
 
     def well(self, endpoint: Endpoint) -> None:
         """It answered properly."""
@@ -233,4 +229,6 @@ def _seconds(header: str | None) -> float | None:
 
 def _sentence(error: BaseException) -> str:
     cause: Any = getattr(error, "os_error", None) or error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+        return os.strerror(cause.errno).lower()
     return str(cause) or type(error).__name__

@@ -200,4 +200,4 @@ def _show_balances(document: dict[str, Any]) -> None:
         (code, amount, document["headroom"].get(code, "no limit"))
         for code, amount in document["balances"].items()
     ]
-    show_table(("asset", "balance", "may leave in 24 h"), rows)
+    show_table(("asset", "balance", "next payment up to"), rows)

@@ -114,8 +114,8 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: 
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns, start=1):
+        table.add_column(column, overflow="fold", no_wrap=number < len(columns))
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console().print(table)

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 FAULTS_SHOWN = 50
 """On a terminal; --json gives all."""
 
+LOOKUPS = 16
+"""Receipts looked up at once."""
+
 End = FinalOutcome | WalletError
 
 
@@ -143,9 +146,25 @@ async def _submit(
         timeout_s=job.timeout_s,
         progress=lambda done: advance(done + len(lines) - len(left)),
     )
-    for n, end in zip(left, found, strict=True):
-        ends[n] = await wallet.first_outcome(_transfer(wallet, lines[n]), end)
+    ends |= dict(
+        zip(left, await _first_outcomes(wallet, [lines[n] for n in left], found), strict=True)
+    )
     return [ends[n] for n in range(len(lines))]
+
+
+async def _first_outcomes(
+    wallet: "Wallet", lines: Sequence[Line], ends: Sequence[End]
+) -> list[End]:
+    """For lines whose id was used by the same payment (its journal is lost): that payment's outcome."""
+    import asyncio
+
+    gate = asyncio.Semaphore(LOOKUPS)
+
+    async def first(line: Line, end: End) -> End:
+        async with gate:
+            return await wallet.first_outcome(_transfer(wallet, line), end)
+
+    return await asyncio.gather(*map(first, lines, ends))
 
 
 def _never_settles(end: End) -> bool:

@@ -74,7 +74,7 @@ def _table(nodes: list[dict[str, Any]]) -> None:
                 str(node["height"]),
                 str(node["view"]),
                 str(node["leader"]),
-                node["state_root"][:16],
+                node["state_root"][:12],
                 f"{node['lag_ms']} ms",
                 node["halted"] or f"{len(node['peers_up'])} peers, {node['pool_size']} waiting",
             )
