@@ -121,6 +121,11 @@ class Endpoints:
         resting = [endpoint for endpoint in self._all if endpoint.rests_until_s > now_s]
         return well + sorted(resting, key=lambda endpoint: endpoint.rests_until_s)
 
+    def prefer(self, index: int) -> None:
+        """Begin with another node of the file, for programs with many wallets: each may have a first node of its own."""
+        shift = index % len(self._all)
+        self._all = self._all[shift:] + self._all[:shift]
+
     def well(self, endpoint: Endpoint) -> None:
         """It answered properly."""
         endpoint.failures = 0

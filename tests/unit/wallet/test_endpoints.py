@@ -60,6 +60,12 @@ def test_if_all_rest_the_one_that_rested_longest_is_first() -> None:
     assert names(nodes) == ["n1", "n0"]
 
 
+def test_wallets_may_begin_at_different_nodes() -> None:
+    nodes = Endpoints(entries(3), Credentials())
+    nodes.prefer(4)
+    assert names(nodes) == ["n1", "n2", "n0"]
+
+
 def test_secrets_are_not_shown() -> None:
     assert "t0ken" not in repr(Credentials("t0ken"))
 
