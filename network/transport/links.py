@@ -178,8 +178,11 @@ class Links:
     async def _dial_for_ever(self, peer: Peer) -> None:
         attempt = 0
         while True:
-            if not self._budgets[peer.node].banished(self._clock()) and await self._dial(peer):
-                attempt = 0
+            try:
+                if not self._budgets[peer.node].banished(self._clock()) and await self._dial(peer):
+                    attempt = 0
+            except Exception as error:  # noqa: BLE001  # one broken dial must not be the last
+                _log.error("a dial broke inside", peer=peer.node, exc_info=error)
             await asyncio.sleep(back_off_ms(attempt, self._jitter.random()) / 1_000)
             attempt += 1
 
