@@ -32,8 +32,8 @@ CHUNK_BYTES: Final = 2 * 1024 * 1024
 WORKERS_PER_NODE: Final = 2
 """Requests under way at once: one waits for its block while the next is checked."""
 
-ROUNDS: Final = 8
-"""How often a chunk's rest is handed on in bulk before each transaction is pursued by itself."""
+FRUITLESS_ROUNDS: Final = 6
+"""How often a chunk's rest is handed on in bulk without result before each transaction is pursued by itself."""
 
 PURSUITS: Final = 16
 """Single pursuits under way at once."""
@@ -45,6 +45,8 @@ _FINAL, _REFUSED, _WAIT_FINAL = 3, 0, 3
 class _Chunk:
     positions: list[int]
     round: int = 0
+    fruitless: int = 0
+    """Rounds in which nothing came to its end, and not merely because a node was full."""
 
 
 class Bulk:
@@ -100,16 +102,18 @@ class Bulk:
             chunk = self._queue.popleft()
             self._under_way += 1
             try:
-                await self._submit(chunk, self._endpoint(number + chunk.round))
+                full = await self._submit(chunk, self._endpoint(number + chunk.round))
             finally:
                 self._under_way -= 1
+            before = len(chunk.positions)
             chunk.positions = [each for each in chunk.positions if self._ends[each] is None]
             chunk.round += 1
+            chunk.fruitless += not full and len(chunk.positions) == before
             if self._progress is not None:
                 self._progress(sum(end is not None for end in self._ends))
             if not chunk.positions:
                 continue
-            if chunk.round >= ROUNDS or self._over() or self._past_deadline(chunk):
+            if chunk.fruitless >= FRUITLESS_ROUNDS or self._over() or self._past_deadline(chunk):
                 self._rest.extend(chunk.positions)
             else:
                 self._queue.append(chunk)
@@ -121,8 +125,8 @@ class Bulk:
         well = [endpoint for endpoint in ordered if endpoint.failures == 0]
         return well[number % len(well)] if well else ordered[number % len(ordered)]
 
-    async def _submit(self, chunk: _Chunk, endpoint: Endpoint) -> None:
-        """One request; notes the ends of all that came to one."""
+    async def _submit(self, chunk: _Chunk, endpoint: Endpoint) -> bool:
+        """One request; notes the ends of all that came to one. True: the node was full and took nothing."""
         timeout_s = self._attempt_s()
         raws = [self._signed[position].raw for position in chunk.positions]
         wait_ms = min(ATTEMPT_MS_MAX, int(timeout_s * 1_000))
@@ -139,15 +143,15 @@ class Bulk:
         except Silent as silent:
             self._endpoints.failed(endpoint, str(silent))
             self._note_sent(chunk, silent.sent)
-            return
+            return False
         try:
             self._hear(chunk, endpoint, read_bulk(answer))
         except NotTaken as why:
             if why.retryable:
                 self._note_full(chunk, why)
                 self._endpoints.failed(endpoint, why.sentence, answer.retry_after_s)
-            else:
-                self._note_refusal(chunk.positions, endpoint, why)
+                return True
+            self._note_refusal(chunk.positions, endpoint, why)
         except Denied as denied:
             self._note_refusal(chunk.positions, endpoint, denied)
             self._endpoints.failed(endpoint, denied.sentence)
@@ -158,6 +162,7 @@ class Bulk:
             )
         else:
             self._endpoints.well(endpoint)
+        return False
 
     def _hear(self, chunk: _Chunk, endpoint: Endpoint, answer: BulkAnswer) -> None:
         """`Untrusted` ends the hearing; what was proven before it stays proven."""

@@ -74,7 +74,10 @@ class Wallet:
         self.own_account = self._find_account(account)
         chain, key = certificate or (None, None)
         self.endpoints = Endpoints(
-            self.network.endpoints, Credentials(token and token.strip(), chain, key), patience
+            self.network.endpoints,
+            Credentials(token and token.strip(), chain, key),
+            patience,
+            watched=self.network.observers,
         )
         self.reader = Reader(self.endpoints, self.checker, self.terms, now_ms)
 

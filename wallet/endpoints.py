@@ -103,11 +103,14 @@ class Endpoints:
         credentials: Credentials,
         patience: Patience = PATIENCE,
         clock_s: Callable[[], float] = time.monotonic,
+        watched: Sequence[EndpointEntry] = (),
     ) -> None:
+        """`watched`: nodes that are never chosen, only called by name (observers)."""
         self.patience = patience
         self._credentials = credentials
         self._clock_s = clock_s
         self._all = [Endpoint(entry) for entry in entries]
+        self.watched = tuple(Endpoint(entry) for entry in watched)
 
     @property
     def all(self) -> tuple[Endpoint, ...]:
@@ -184,7 +187,7 @@ class Endpoints:
 
     async def close(self) -> None:
         """Close every connection."""
-        for endpoint in self._all:
+        for endpoint in (*self._all, *self.watched):
             if endpoint.session is not None:
                 await endpoint.session.close()
                 endpoint.session = None

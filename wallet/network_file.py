@@ -41,6 +41,7 @@ class _Document(Struct, frozen=True):
     endpoints: Annotated[
         tuple[EndpointEntry, ...], Meta(min_length=1, max_length=bounds.MEMBERS_MAX * 4)
     ]
+    observers: Annotated[tuple[EndpointEntry, ...], Meta(max_length=bounds.MEMBERS_MAX * 4)] = ()
 
 
 class NetworkFile(Struct, frozen=True):
@@ -49,6 +50,8 @@ class NetworkFile(Struct, frozen=True):
     name: str
     genesis: Genesis
     endpoints: tuple[EndpointEntry, ...]
+    observers: tuple[EndpointEntry, ...] = ()
+    """Nodes that only read: asked for their status, never for a payment."""
 
     @classmethod
     def load(cls, path: Path | str) -> "NetworkFile":
@@ -60,11 +63,11 @@ class NetworkFile(Struct, frozen=True):
             document = msgspec.json.decode(read_bounded(path, FILE_BYTES_MAX), type=_Document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFile(f"{path} is not a network file: {error}") from None
-        names = [entry.name for entry in document.endpoints]
+        names = [entry.name for entry in (*document.endpoints, *document.observers)]
         if len(set(names)) != len(names):
             raise BadFile(f"{path}: two endpoints have the same name")
         genesis = load_genesis(path.parent / document.genesis)
-        return cls(document.name, genesis, document.endpoints)
+        return cls(document.name, genesis, document.endpoints, document.observers)
 
 
 def load_genesis(path: Path | str) -> Genesis:

@@ -131,9 +131,10 @@ class Reader:
         await self.first("/v1/status", read)
 
     async def status(self) -> list[NodeStatus]:
-        """Every node's word about itself, asked all at once, in the order of the network file."""
+        """Every node's word about itself, asked all at once, in the order of the network file; observers last."""
+        nodes = (*self._endpoints.all, *self._endpoints.watched)
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self._status(each)) for each in self._endpoints.all]
+            asked = [group.create_task(self._status(each)) for each in nodes]
         return [task.result() for task in asked]
 
     async def _status(self, endpoint: Endpoint) -> NodeStatus:

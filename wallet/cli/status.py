@@ -63,8 +63,9 @@ def _table(nodes: list[dict[str, Any]]) -> None:
     rows = []
     for node in nodes:
         if not node["up"]:
-            sentence = node["error"]["sentence"] if node["error"] else "no answer"
-            rows.append((node["name"], "down", "", "", "", "", "", sentence))
+            error = node["error"] or {"code": "", "sentence": "no answer"}
+            state = "down" if error["code"] == "UNREACHABLE" else "no access"
+            rows.append((node["name"], state, "", "", "", "", "", error["sentence"]))
             continue
         state = "halted" if node["halted"] else "ready" if node["ready"] else "not ready"
         rows.append(

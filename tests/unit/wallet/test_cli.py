@@ -48,7 +48,7 @@ class Desk:
             "name": "small",
             "genesis": "genesis.json",
             "endpoints": [endpoint],
-            "participants": [],
+            "observers": [endpoint | {"name": "regulator"}],
         }
         (folder / "network.json").write_text(json.dumps(document), "utf-8")
         for name in ("wallets", "tokens"):
@@ -320,8 +320,8 @@ def test_status_of_all_nodes(desk: Desk) -> None:
     done = desk.run("status")
     assert done.exit_code == 0, done.output
     assert "node-0" in done.stdout
-    (node,) = json.loads(desk.run("status", "--json").stdout)["nodes"]
-    assert node["up"] is True
+    nodes = json.loads(desk.run("status", "--json").stdout)["nodes"]
+    assert [(node["name"], node["up"]) for node in nodes] == [("node-0", True), ("regulator", True)]
     desk.stop_node()
     done = desk.run("status", "--json")
     assert done.exit_code == 5

@@ -464,6 +464,21 @@ async def test_many_payments_with_each_its_own_end(world: World) -> None:
             assert isinstance(end, Settled)
 
 
+async def test_many_payments_wait_for_room_and_are_not_hurried_one_by_one(world: World) -> None:
+    calls = 0
+
+    def full_at_first(node: FakeNode, raws: list[bytes]) -> Any:
+        nonlocal calls
+        calls += 1
+        return RejectReason.OVERLOADED if calls < 20 else settling(node, raws)
+
+    wallet = await world.start(full_at_first)
+    signed = [wallet.sign(decode_unsigned(wallet, world, number)) for number in range(40)]
+    ends = await wallet.submit_many(signed)
+    assert all(isinstance(end, Settled) for end in ends)
+    assert calls == 20, "one request each time"
+
+
 async def test_many_payments_none_reachable(world: World) -> None:
     wallet = await world.start(settling)
     await world.nodes[0].stop()
