@@ -117,7 +117,7 @@ class Pbft:
             case PeerDown(peer):
                 state.connected.discard(peer)
                 if state.active and peer == state.leader_of(state.view):
-                    state.synchronizer.suspect()
+                    state.synchronizer.suspect(now_ms)
             case Tick():
                 pass
             case _:

@@ -1,9 +1,10 @@
 """When to leave a view (kept apart from what a view change does; compare "Liveness and Latency of Byzantine SMR").
 
 Decided here: the moment at which waiting for a final block has taken too long. The wait doubles with each view that failed,
-up to a cap, and starts anew with every final block. An idle network owes an empty block every `idle_block_ms`, so the wait
+up to a cap, and starts anew with every final block. On a slow or busy machine it is never shorter than a few of the usual
+intervals between final blocks: load alone must not cost a view. An idle network owes an empty block every `idle_block_ms`, so the wait
 never ends for good. A tick that itself comes late says that we were away (paused, starved), not the leader: it grants one
-more half wait. A leader whose connections broke is waited for a third of the time.
+more half wait. A leader whose connections broke is waited for a third of the least wait.
 Not here: f+1 members in higher views pull a replica up at once (`view_change`).
 """
 
@@ -13,6 +14,8 @@ from tallystick.consensus.api import Timing
 
 RESEND_MS_MIN = 150
 LATE_TICK_MS = 150
+INTERVALS_PER_TIMEOUT = 4
+INTERVAL_MS_MAX = 2_000
 
 
 @dataclass(slots=True)
@@ -20,17 +23,19 @@ class Synchronizer:
     timing: Timing
     failed: int = 0
     """Views in a row that brought no final block."""
+    _interval_ms: int = 0
+    """The usual time from one final block to the next while there is work."""
     _since_ms: int = 0
     _owed_ms: int = 0
     _opened: bool = True
     _forgiven: bool = False
-    _suspected: bool = False
+    _suspect_until_ms: int | None = None
 
     @property
     def timeout_ms(self) -> int:
-        return min(
-            self.timing.view_timeout_ms << min(self.failed, 10), self.timing.view_timeout_ms_max
-        )
+        usual_ms = INTERVALS_PER_TIMEOUT * self._interval_ms
+        wait_ms = max(self.timing.view_timeout_ms, usual_ms) << min(self.failed, 10)
+        return min(wait_ms, self.timing.view_timeout_ms_max)
 
     @property
     def resend_ms(self) -> int:
@@ -40,6 +45,11 @@ class Synchronizer:
     def progress(self, now_ms: int, work: bool) -> None:
         """A block became final."""
         self.failed = 0
+        if not self._owed_ms:
+            # Smoothed over about eight blocks, and only while there was work: idle intervals say nothing.
+            self._interval_ms += (
+                min(now_ms - self._since_ms, INTERVAL_MS_MAX) - self._interval_ms
+            ) // 8
         self._wait(now_ms, 0 if work else self.timing.idle_block_ms)
 
     def owes(self, work: bool, now_ms: int) -> None:
@@ -70,16 +80,19 @@ class Synchronizer:
             self._opened = True
             self._wait(now_ms, 0)
 
-    def suspect(self) -> None:
+    def suspect(self, now_ms: int) -> None:
         """Our connection to the leader broke."""
-        self._suspected = True
+        if not self.failed:
+            self._suspect_until_ms = now_ms + self.timing.view_timeout_ms // 3
 
     @property
     def deadline_ms(self) -> int | None:
         if not self._opened:
             return None
-        wait = self.timeout_ms // 3 if self._suspected and not self.failed else self.timeout_ms
-        return self._since_ms + self._owed_ms + wait
+        wait_until_ms = self._since_ms + self._owed_ms + self.timeout_ms
+        if self._suspect_until_ms is not None:
+            return min(wait_until_ms, self._suspect_until_ms)
+        return wait_until_ms
 
     def expired(self, now_ms: int) -> bool:
         """Has the view had its time? Forgives once when the tick is so late that we must have been away."""
@@ -88,10 +101,10 @@ class Synchronizer:
             return False
         if now_ms > deadline_ms + LATE_TICK_MS and not self._forgiven:
             self._since_ms, self._owed_ms = now_ms - self.timeout_ms // 2, 0
-            self._suspected, self._forgiven = False, True
+            self._suspect_until_ms, self._forgiven = None, True
             return False
         return True
 
     def _wait(self, now_ms: int, owed_ms: int) -> None:
         self._since_ms, self._owed_ms = now_ms, owed_ms
-        self._forgiven = self._suspected = False
+        self._forgiven, self._suspect_until_ms = False, None

@@ -75,6 +75,11 @@ class Mempool:
     def get(self, body_id: BodyId) -> Waiting | None:
         return self._all.get(body_id)
 
+    def checked(self, body_id: BodyId) -> CheckedBody | None:
+        """The transaction, if it waits here."""
+        waiting = self._all.get(body_id)
+        return waiting.body if waiting is not None else None
+
     def room_of(self, entry: NodeId) -> int:
         """How many more transactions this member may have waiting."""
         bound = OWN_WAITING_MAX if entry == self.own else PEER_WAITING_MAX

@@ -17,12 +17,14 @@ from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import BodyId, Link, NodeId
 from tallystick.network.wire.keys import verify_vote
+from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
 from tallystick.node.core.catch_up import CatchUp, serve
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.events import (
     BodiesChecked,
+    CheckedBody,
     ClientGone,
     Event,
     PeerDown,
@@ -31,6 +33,7 @@ from tallystick.node.core.events import (
     Persisted,
     Submit,
     Tick,
+    Verdict,
 )
 from tallystick.node.core.forwarding import FLUSH_BODIES
 from tallystick.node.core.intake import Intake
@@ -110,7 +113,7 @@ class Replica:
         self.halted: str | None = None
         self._token = 0
         self._durable: dict[int, Durable] = {}
-        self._catch_up_checks: set[int] = set()
+        self._catch_up_checks: dict[int, list[CheckedBody | None]] = {}
         self._send_on_ms = now_ms + SEND_ON_MS
         self._arrived = 0
         self._started = False
@@ -200,9 +203,9 @@ class Replica:
             case PeerFrame(peer, frame):
                 self._on_frame(peer, frame, now_ms)
             case BodiesChecked(token, verdicts):
-                if token in self._catch_up_checks:
-                    self._catch_up_checks.discard(token)
-                    self._on_caught_up(self.catch_up.on_checked(verdicts), now_ms)
+                known = self._catch_up_checks.pop(token, None)
+                if known is not None:
+                    self._caught_up(known, verdicts, now_ms)
                 else:
                     self.intake.on_checked(token, verdicts, now_ms, self._step)
             case Persisted(token):
@@ -296,7 +299,7 @@ class Replica:
             case Blocks() as blocks:
                 bodies = self.catch_up.on_blocks(blocks)
                 if bodies is not None:
-                    self._check_for_catch_up(bodies)
+                    self._check_for_catch_up(bodies, now_ms)
             case AskBlockData(link):
                 data = self.judging.uncommitted.get(Link(link))
                 if data is not None:
@@ -311,12 +314,23 @@ class Replica:
                     self.judging.hold(block.link, BLOCK_DATA.decode(encoded))
                     self._retry_judging(now_ms)
 
-    def _check_for_catch_up(self, bodies: tuple[bytes, ...]) -> None:
+    def _check_for_catch_up(self, bodies: tuple[bytes, ...], now_ms: int) -> None:
+        """What waits in the pool has been checked already; the rest of the run is checked first."""
+        known = [self.pool.checked(body_id(raw)) for raw in bodies]
+        unknown = [raw for raw, body in zip(bodies, known, strict=True) if body is None]
+        if not unknown:
+            return self._caught_up(known, (), now_ms)
         token = self.intake.foreign_check()
-        self._catch_up_checks.add(token)
-        self._step.check(token, bodies)
+        self._catch_up_checks[token] = known
+        self._step.check(token, tuple(unknown))
+        return None
 
-    def _on_caught_up(self, applied: list[Layer], now_ms: int) -> None:
+    def _caught_up(
+        self, known: list[CheckedBody | None], fresh: tuple[Verdict, ...], now_ms: int
+    ) -> None:
+        rest = iter(fresh)
+        verdicts = tuple([body if body is not None else next(rest) for body in known])
+        applied = self.catch_up.on_checked(verdicts)
         self._became_final(applied)
         certificate = self.ledger.certificate
         if applied and certificate is not None:
