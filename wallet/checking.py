@@ -29,13 +29,12 @@ from tallystick.network.proofs.receipts import Finding as WireFinding
 from tallystick.network.proofs.receipts import Outcome as WireOutcome
 from tallystick.network.proofs.verify import Verdict, Verifier
 from tallystick.network.wire.blocks import Header
-from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import AccountId, BodyId, NodeId, PaymentId, TxDigest
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.reasons import BY_CODE, BY_NUMBER, RejectReason
-from tallystick.network.wire.signing import held_message
+from tallystick.network.wire.signing import batch_digest, held_message
 from tallystick.wallet.answers import AccountAnswer, SubmitResult
 from tallystick.wallet.core import account_record
 from tallystick.wallet.core.account_record import AccountRecord, account_key
@@ -54,7 +53,6 @@ from tallystick.wallet.errors import Denied, NotTaken, Untrusted, from_problem
 
 T = TypeVar("T")
 
-_BATCH = Tag(b"tallystick/batch")
 _UNAUTHORISED = (RejectReason.UNKNOWN_ACCOUNT, RejectReason.WRONG_KEYS)
 
 
@@ -110,9 +108,9 @@ class Checker:
 
     def accepted(self, node: str, result: SubmitResult, signed: Signed) -> Accepted:
         """f+1 members' signatures over a batch that holds our transaction, or `Untrusted`."""
-        siblings = [bytes.fromhex(each) for each in result.siblings]
+        siblings = [BodyId(bytes.fromhex(each)) for each in result.siblings]
         batch = bytes.fromhex(result.batch or "")
-        if signed.reference.body_id not in siblings or _BATCH.hash(b"".join(siblings)) != batch:
+        if signed.reference.body_id not in siblings or batch_digest(siblings) != batch:
             raise Untrusted(
                 f"{node} says accepted, but the batch is not one that holds the transaction"
             )

@@ -5,11 +5,13 @@ All integers are big-endian; every message has a fixed length. `held_message` al
 a promise about a disk, made by whoever has the key, in whatever epoch it is asked for.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
 
+from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.faults import invariant
-from tallystick.network.wire.ids import Epoch, Height, Link, View
+from tallystick.network.wire.ids import BodyId, Epoch, Height, Link, View
 
 
 class Phase(IntEnum):
@@ -19,6 +21,7 @@ class Phase(IntEnum):
     COMMIT = 2
 
 
+_BATCH = Tag(b"tallystick/batch")
 _VOTE = Struct(">16sQHQQQB32s32s")
 _PROPOSAL = Struct(">20sQHQQQ32s32s")
 _VIEW_CHANGE = Struct(">23sQHQQBQQ32s")
@@ -83,6 +86,11 @@ def new_view_message(
     """The leader of `view` opens it on the view-change messages whose digest is given."""
     _whole(changes_digest)
     return _NEW_VIEW.pack(b"tallystick/new-view\0", chain, lane, epoch, view, changes_digest)
+
+
+def batch_digest(body_ids: Iterable[BodyId]) -> bytes:
+    """32 bytes that name a forwarded batch of transactions; what its holders sign with `held_message`."""
+    return _BATCH.hash(b"".join(body_ids))
 
 
 def held_message(chain: int, lane: int, batch_digest: bytes) -> bytes:

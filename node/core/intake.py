@@ -17,7 +17,7 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.ids import BodyId, NodeId, ParticipantId
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.signing import held_message
+from tallystick.network.wire.signing import batch_digest, held_message
 from tallystick.network.wire.transactions.codec import body_id as id_of
 from tallystick.node.core import schema
 from tallystick.node.core.effects import Answer
@@ -32,7 +32,6 @@ from tallystick.node.core.messages import (
     Forward,
     GiveBodies,
     Held,
-    batch_digest,
 )
 from tallystick.node.core.outcomes import Outcomes
 from tallystick.node.core.ports import VerifyVote, VoteSigner

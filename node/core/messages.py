@@ -8,19 +8,11 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import U64, Hash, Header, Result
 from tallystick.network.wire.codec import Codec
-from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.ids import BodyId
 from tallystick.network.wire.transactions import SignatureBytes
 
-_BATCH = Tag(b"tallystick/batch")
-
 Raw = Annotated[bytes, Meta(max_length=bounds.TRANSACTION_BYTES_MAX)]
 Id = Annotated[BodyId, Meta(min_length=32, max_length=32)]
-
-
-def batch_digest(body_ids: list[BodyId] | tuple[BodyId, ...]) -> bytes:
-    """32 bytes that name a forwarded batch; what its holders sign."""
-    return _BATCH.hash(b"".join(body_ids))
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
