@@ -56,6 +56,8 @@ class _FromMember:
     sender: NodeId
     forwarded: tuple[BodyId, ...]
     """The whole batch that the sender wants us to hold; empty: an answer to our own question."""
+    checked: tuple[BodyId, ...]
+    """What of it is being checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Intake:
     _next_check: int = 0
     _checking: int = 0
     """Clients' transactions whose check is under way."""
+    _on_their_way: set[BodyId] = field(default_factory=set)
+    """Members' transactions whose check is under way."""
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
@@ -160,6 +164,8 @@ class Intake:
             return self.outcomes.answer(token, index, known)
         reason, bank = self._refusal(verdict, origin.participant, now_ms)
         if reason is not None:
+            transaction = verdict.transaction
+            self.ledger.unwatch(transaction.account + transaction.id)
             return self._refuse(token, index, body_id, reason)
         self.outcomes.wait_for(body_id, token, index)
         if body_id not in self.pool:
@@ -256,7 +262,7 @@ class Intake:
             case Forward(bodies):
                 self._on_forward(sender, bodies, step)
             case GiveBodies(bodies):
-                step.check(self._begin_check(_FromMember(sender, ())), bodies)
+                self._take_in(sender, bodies, (), step)
             case AskBodies(ids):
                 have = [self.pool.get(body_id) for body_id in ids]
                 given = tuple([waiting.body.raw for waiting in have if waiting is not None])
@@ -272,19 +278,37 @@ class Intake:
 
     def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
         ids = tuple([id_of(raw) for raw in bodies])
-        news = tuple(
-            [raw for raw, body_id in zip(bodies, ids, strict=True) if not self.pool.knows(body_id)]
-        )
-        if len(news) > self.pool.room_of(sender):
+        if len(bodies) > self.pool.room_of(sender):
             return step.note("peer-over-its-bound", sender=sender)
-        origin = _FromMember(sender, ids)
+        return self._take_in(sender, bodies, ids, step)
+
+    def _take_in(
+        self,
+        sender: NodeId,
+        bodies: tuple[bytes, ...],
+        forwarded: tuple[BodyId, ...],
+        step: Step,
+    ) -> None:
+        """Check what neither waits here nor is being checked."""
+        ids = forwarded or tuple([id_of(raw) for raw in bodies])
+        news = {
+            body_id: raw
+            for body_id, raw in zip(ids, bodies, strict=True)
+            if not self.pool.knows(body_id) and body_id not in self._on_their_way
+        }
         if news:
-            step.check(self._begin_check(origin), news)
-        else:
-            self._sign_held(origin, step)
-        return None
+            origin = _FromMember(sender, forwarded, tuple(news))
+            self._on_their_way.update(news)
+            step.check(self._begin_check(origin), tuple(news.values()))
+        elif forwarded and self._on_their_way.isdisjoint(ids):
+            self._sign_held(sender, forwarded, step)
+
+    def is_on_its_way(self, body_id: BodyId) -> bool:
+        """It has come and is being checked."""
+        return body_id in self._on_their_way
 
     def _from_member(self, origin: _FromMember, verdicts: tuple[Verdict, ...], step: Step) -> None:
+        self._on_their_way.difference_update(origin.checked)
         good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
         fresh = [body for body in good if self._is_news(body)]
         if fresh:
@@ -293,14 +317,15 @@ class Intake:
             self._wait_for_all(fresh, origin.sender, digest)
         if len(good) != len(verdicts):
             step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
-        elif origin.forwarded:
-            self._sign_held(origin, step)
+        elif origin.forwarded and self._on_their_way.isdisjoint(origin.forwarded):
+            self._sign_held(origin.sender, origin.forwarded, step)
 
-    def _sign_held(self, origin: _FromMember, step: Step) -> None:
+    def _sign_held(self, sender: NodeId, ids: tuple[BodyId, ...], step: Step) -> None:
         """All of the batch is in our pool or on our ledger, so durable once this step and the earlier ones are."""
-        digest = batch_digest(origin.forwarded)
+        self.flush(0, step, force=True)
+        digest = batch_digest(ids)
         held = Held(digest, self.signer.sign(self._held(digest)))
-        step.promise(Channel.BODIES, BODY_MESSAGE.encode(held), origin.sender)
+        step.promise(Channel.BODIES, BODY_MESSAGE.encode(held), sender)
 
     def _wait_for_all(self, bodies: list[CheckedBody], entry: NodeId, digest: bytes) -> None:
         self.forwarding.keep(digest, len(bodies))

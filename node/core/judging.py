@@ -6,6 +6,7 @@ a block whose state moved under it: keys, accounts and balances are answered by 
 Not here: chain rules and votes (consensus), the contracts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tallystick.consensus.api import Judge, Judged, Verdict
@@ -213,13 +214,18 @@ class Judging:
     # -- what to ask for -----------------------------------------------------------------------------------------------
 
     def wants(
-        self, now_ms: int, peers: list[NodeId]
+        self, now_ms: int, peers: list[NodeId], is_on_its_way: Callable[[BodyId], bool]
     ) -> tuple[NodeId, tuple[BodyId, ...], tuple[Link, ...]] | None:
         """(whom, bodies, blocks) to ask for now; the next member each time."""
         if not peers or not (self.wanted_bodies or self.wanted_blocks):
             return None
-        ids = [body_id for body_id, at_ms in self.wanted_bodies.items() if at_ms <= now_ms]
-        ids = ids[: bounds.BODIES_PER_FRAME_MAX]
+        due = [body_id for body_id, at_ms in self.wanted_bodies.items() if at_ms <= now_ms]
+        ids: list[BodyId] = []
+        for body_id in due:
+            if is_on_its_way(body_id):
+                self.wanted_bodies[body_id] = now_ms + ASK_AFTER_MS
+            elif len(ids) < bounds.BODIES_PER_FRAME_MAX:
+                ids.append(body_id)
         links = [link for link, at_ms in self.wanted_blocks.items() if at_ms <= now_ms]
         if not ids and not links:
             return None

@@ -340,7 +340,7 @@ class Replica:
         """Bodies, blocks and final blocks that we lack, from one member after the other."""
         step = self._step
         peers = sorted(self.peers_up & set(self.ledger.members.ids))
-        wants = self.judging.wants(now_ms, peers)
+        wants = self.judging.wants(now_ms, peers, self.intake.is_on_its_way)
         if wants is not None:
             peer, ids, links = wants
             if ids:
