@@ -446,13 +446,10 @@ class Replica:
     # -- questions -----------------------------------------------------------------------------------------------------
 
     def _deadline_ms(self) -> int:
-        moments = (
-            self._engine.deadline_ms,
-            self._send_on_ms,
-            self.intake.forwarding.deadline_ms,
-            self.judging.deadline_ms,
-            self.catch_up.deadline_ms if self.catch_up.behind else None,
-        )
+        moments = [self._engine.deadline_ms, self._send_on_ms, self.intake.forwarding.deadline_ms]
+        if self.peers_up:  # nobody to ask, nothing to wake up for
+            moments.append(self.judging.deadline_ms)
+            moments.append(self.catch_up.deadline_ms if self.catch_up.behind else None)
         return min(moment for moment in moments if moment is not None)
 
     def is_waiting(self, body_id: BodyId) -> bool:
