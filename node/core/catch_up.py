@@ -72,6 +72,8 @@ class CatchUp:
 
     @property
     def deadline_ms(self) -> int | None:
+        if self.checking is not None:
+            return None
         return self._asked_ms + PATIENCE_MS if self._asked_ms is not None else self._ask_from_ms
 
     def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:

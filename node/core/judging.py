@@ -102,6 +102,7 @@ class Judging:
 
     def _try(self, link: Link, now_ms: int, step: Step) -> Judged | None:
         parked = self._parked[link]
+        parked.wake_ms = None
         if link in self.ledger.layers:
             verdict, own = Verdict.ACCEPT, link
         else:
