@@ -137,9 +137,12 @@ class PbftState:
         """What claims nothing about us."""
         self.out.append(Say(MESSAGE.encode(message), to))
 
-    def promise(self, message: Message) -> None:
-        """What we are held to: to all, ourselves included, once this step is durable."""
-        self.out.append(Say(MESSAGE.encode(message), promise=True))
+    def promise(self, message: Message, to: NodeId | None = None) -> None:
+        """What we are held to: to one or all, and to ourselves, once this step and all before it are durable.
+
+        Said again, it is as much a promise as the first time: the record that it rests on may still be on its way.
+        """
+        self.out.append(Say(MESSAGE.encode(message), to, promise=True))
 
     def note(self, name: str, **facts: object) -> None:
         self.out.append(Note(name, facts))

@@ -84,7 +84,7 @@ def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms:
         return None
     if change.view == state.view and state.active:
         if state.new_view is not None:
-            state.say(state.new_view, to=sender)
+            state.promise(state.new_view, to=sender)
         return None
     known = state.changes.get(sender)
     if known is not None and known.view >= change.view:
@@ -226,7 +226,7 @@ def tell_standing(state: PbftState, to: NodeId | None = None) -> None:
     setup = state.setup
     state.say(Standing(setup.epoch, state.view, state.active, state.final_height), to)
     if not state.active and state.change is not None:
-        state.say(state.change, to)
+        state.promise(state.change, to)
     ask_for_tip(state)
 
 
@@ -238,9 +238,9 @@ def on_standing(state: PbftState, sender: NodeId, standing: Standing) -> None:
         state.say(Decided(state.final_certificate), to=sender)
     if (standing.view, standing.active) < (state.view, state.active):
         if state.active and state.new_view is not None:
-            state.say(state.new_view, to=sender)
+            state.promise(state.new_view, to=sender)
         elif not state.active and state.change is not None:
-            state.say(state.change, to=sender)
+            state.promise(state.change, to=sender)
     if state.active and (standing.view, standing.active) <= (state.view, state.active):
         _repeat(state, sender)
 
@@ -252,8 +252,8 @@ def _repeat(state: PbftState, to: NodeId) -> None:
         for height in sorted(state.proposals):
             block = state.blocks.get(state.proposals[height])
             if block is not None:
-                state.say(signed_proposal(state, block), to)
+                state.promise(signed_proposal(state, block), to)
     for (view, height, _), ballots in sorted(state.ballots.items()):
         own: Vote | None = ballots.get(me)
         if own is not None and view == state.view and height >= state.final_height:
-            state.say(own, to)
+            state.promise(own, to)
