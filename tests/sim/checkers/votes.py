@@ -1,0 +1,131 @@
+"""Watches what leaves each honest node's network card: no two statements of one key conflict, ever, and none leaves before
+its record is durable beside the key (invariants I1, I5; "persist before send").
+
+Every kind of statement is held to it, repeats too: whatever was said once may be said again, and nothing else.
+"""
+
+from dataclasses import dataclass, field
+
+from tallystick.consensus.accountability.guard import (
+    COMMIT,
+    GUARD_RECORD,
+    NEW_VIEW,
+    PREPARE,
+    PROPOSE,
+    VIEW_CHANGE,
+    GuardRecord,
+)
+from tallystick.consensus.pbft.messages import (
+    MESSAGE,
+    NewView,
+    Proposal,
+    ViewChange,
+    Vote,
+    certificate_digest,
+    changes_digest,
+)
+from tallystick.network.wire.frames import Channel
+from tallystick.network.wire.signing import Phase
+from tallystick.node.core.block_data import describe
+from tests.sim.checkers import Violation, hold
+
+NAMES = {
+    PROPOSE: "PROPOSE",
+    PREPARE: "PREPARE",
+    COMMIT: "COMMIT",
+    VIEW_CHANGE: "VIEW-CHANGE",
+    NEW_VIEW: "NEW-VIEW",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    kind: int
+    view: int
+    height: int
+    link: bytes
+    parent: bytes = b""
+
+
+@dataclass(slots=True)
+class Votes:
+    """All statements that honest keys have made so far."""
+
+    members: int
+    said: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
+    """(signer, kind, view, height) → link."""
+    left: dict[int, int] = field(default_factory=dict)
+    """Signer → the highest view that a VIEW-CHANGE of it named."""
+    chain: dict[tuple[int, int], tuple[int, bytes]] = field(default_factory=dict)
+    """(signer, view) → height and link of the last PREPARE."""
+    view_changes: int = 0
+
+    def leaves(
+        self, signer: int, frame: bytes, durable: bytes | None, final_links: dict[int, bytes]
+    ) -> None:
+        """A frame of an honest node is put on the wire. `durable`: the record beside its key at this moment."""
+        if frame[0] != Channel.CONSENSUS:
+            return
+        statement = self._statement(signer, frame[1:])
+        if statement is None:
+            return
+        self._never_conflicts(signer, statement)
+        self._is_durable(signer, statement, durable)
+        if statement.kind == PREPARE:
+            self._stands_on_the_last(signer, statement, final_links)
+
+    def _statement(self, signer: int, payload: bytes) -> Statement | None:
+        message = MESSAGE.decode(payload)
+        if isinstance(message, Vote):
+            kind = PREPARE if message.phase == Phase.PREPARE else COMMIT
+            return Statement(kind, message.view, message.height, message.link, message.parent_link)
+        if isinstance(message, Proposal):
+            block = describe(message.block)
+            if block is None:
+                raise Violation("I1", f"member {signer} proposed what is no block")
+            return Statement(PROPOSE, message.view, block.height, block.link)
+        if isinstance(message, ViewChange) and message.signer == signer:
+            return Statement(VIEW_CHANGE, message.view, 0, certificate_digest(message.certificate))
+        if isinstance(message, NewView) and message.view % self.members == signer:
+            return Statement(NEW_VIEW, message.view, 0, changes_digest(message.changes))
+        return None
+
+    def _never_conflicts(self, signer: int, said: Statement) -> None:
+        place = (signer, said.kind, said.view, said.height)
+        known = self.said.setdefault(place, said.link)
+        name = f"{NAMES[said.kind]} of member {signer} in view {said.view} at height {said.height}"
+        hold(known == said.link, "I5", f"two different statements: {name}")
+        left = self.left.get(signer, 0)
+        if said.kind == VIEW_CHANGE:
+            if said.view > left:
+                self.left[signer] = said.view
+                self.view_changes += 1
+        elif said.kind != NEW_VIEW:
+            hold(said.view >= left, "I5", f"{name} after it had left for view {left}")
+
+    def _is_durable(self, signer: int, said: Statement, durable: bytes | None) -> None:
+        name = f"{NAMES[said.kind]} of member {signer} in view {said.view} at height {said.height}"
+        if durable is None:
+            raise Violation("I5", f"{name} left before any guard record was durable")
+        record: GuardRecord = GUARD_RECORD.decode(durable)
+        if 0 < said.height < record.low:
+            return
+        for slot in record.slots:
+            if slot.kind == said.kind and slot.height == said.height:
+                newer = slot.view > said.view
+                same = slot.view == said.view and slot.link == said.link
+                return hold(newer or same, "I5", f"{name} is not what the guard remembers")
+        raise Violation("I5", f"{name} left before its guard record was durable")
+
+    def _stands_on_the_last(self, signer: int, said: Statement, final: dict[int, bytes]) -> None:
+        last = self.chain.get((signer, said.view))
+        if last is not None and last[0] >= said.height:
+            return  # said before, or the tip that is final already
+        if last is not None:
+            on_final = final.get(said.height - 1) == said.parent
+            hold(
+                said.parent == last[1] or on_final,
+                "I1",
+                f"member {signer} PREPAREd a child of another parent in view {said.view}",
+            )
+        self.chain[signer, said.view] = (said.height, said.link)
