@@ -384,7 +384,8 @@ class Intake:
         fresh = [body for body in good if self._is_news(body)]
         if fresh:
             self._wait_for_all(fresh, self.signer.node, origin.batch)
-        else:
+        elif origin.batch not in self.forwarding.left:
+            # A member may have sent the same batch on while this one was checked: then its row is that batch's, too.
             step.pairs[schema.BATCH + origin.batch] = None
 
     def send_on(self, to: NodeId, arrived_before: int, count: int, step: Step) -> None:
