@@ -12,8 +12,9 @@ from tallystick.contracts.machine import work_of
 from tallystick.network.wire.ids import BodyId, NodeId, TxDigest
 from tallystick.node.core.events import CheckedBody
 
-OWN_WAITING_MAX = 4_000
-"""Transactions that this node admitted from clients and that are not final: about a second of the network's best rate."""
+OWN_WAITING_MAX = 1_500
+"""Transactions that this node took from clients and that are not final, their checks included. Four nodes together hold about
+a second of the network's best rate: more would only wait longer."""
 
 PEER_WAITING_MAX = 2 * OWN_WAITING_MAX
 """The same of one other member; an honest one stays below half of it."""
@@ -183,19 +184,29 @@ class Mempool:
         return waiting
 
     def expired(self, time_ms: int) -> list[BodyId]:
-        """Body ids whose deadline lies before block time: they can never be ordered any more."""
+        """Body ids whose deadline lies before block time: they can never be ordered any more.
+
+        To the millisecond: whatever waited on after its deadline would be owed by every leader and proposed by none.
+        """
         until_s = time_ms // 1000
-        if not self._swept_s:
-            self._swept_s = until_s
-        gone: list[BodyId] = []
         if until_s - self._swept_s > len(self._expiry):
-            due = sorted(second for second in self._expiry if second < until_s)
+            due = sorted(second for second in self._expiry if second <= until_s)
         else:
-            due = [second for second in range(self._swept_s, until_s) if second in self._expiry]
+            due = [second for second in range(self._swept_s, until_s + 1) if second in self._expiry]
+        gone: list[BodyId] = []
         for second in due:
-            gone.extend(body_id for body_id in self._expiry.pop(second) if body_id in self._all)
+            waiting = [body_id for body_id in self._expiry.pop(second) if body_id in self._all]
+            late = [body_id for body_id in waiting if self._deadline_ms(body_id) < time_ms]
+            gone.extend(late)
+            if len(late) < len(waiting):
+                self._expiry[second] = [
+                    body_id for body_id in waiting if self._deadline_ms(body_id) >= time_ms
+                ]
         self._swept_s = max(self._swept_s, until_s)
         return gone
+
+    def _deadline_ms(self, body_id: BodyId) -> int:
+        return self._all[body_id].body.transaction.valid_until_ms
 
     def _claimed(self, taken: list[CheckedBody]) -> list[CheckedBody]:
         self.claim([body.body_id for body in taken])
