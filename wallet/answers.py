@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 Text = Annotated[str, Meta(max_length=4_096)]
 HexText = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
-State = Literal["refused", "received", "accepted", "final"]
+State = Literal["refused", "pending", "received", "accepted", "final"]
 
-RANK: dict[str, int] = {"refused": 0, "received": 1, "accepted": 2, "final": 3}
-"""How far a transaction got."""
+RANK: dict[str, int] = {"refused": 0, "pending": 0, "received": 1, "accepted": 2, "final": 3}
+"""How far a transaction got. Pending: the node had not yet put it on its disk when the time was over."""
 
 
 class Holder(Struct, frozen=True):
@@ -106,7 +106,7 @@ class StatusAnswer(Struct, frozen=True):
 class BulkResult(Struct, array_like=True, frozen=True):
     """One transaction of a binary bulk answer."""
 
-    state: Annotated[int, Meta(ge=0, le=3)]
+    state: Annotated[int, Meta(ge=0, le=4)]
     body_id: bytes
     reason: Annotated[int, Meta(ge=0, lt=65_536)]
     height: Annotated[int, Meta(ge=0, le=2**63 - 1)]

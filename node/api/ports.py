@@ -134,6 +134,11 @@ class Node(Protocol):
 class Submitter(Protocol):
     """Somebody who takes transactions: the driver of a member."""
 
+    @property
+    def has_room(self) -> bool:
+        """False while the node takes nothing new: whoever sends much need not be read."""
+        ...
+
     async def submit(
         self,
         bodies: Sequence[bytes],

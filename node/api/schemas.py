@@ -52,7 +52,7 @@ class TransactionResult(_Model):
     account: Hex | None
     id: Hex | None
     digest: Hex | None
-    state: Literal["refused", "received", "accepted", "final"]
+    state: Literal["refused", "pending", "received", "accepted", "final"]
     reason: str | None
     detail: str
     retryable: bool

@@ -31,7 +31,7 @@ from tallystick.node.core.events import Wait
 
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
-STATES: Final = {"refused": 0, "received": 1, "accepted": 2, "final": 3}
+STATES: Final = {"refused": 0, "received": 1, "accepted": 2, "final": 3, "pending": 4}
 _WAITS: Final = {"received": Wait.RECEIVED, "accepted": Wait.ACCEPTED, "final": Wait.FINAL}
 
 
@@ -61,6 +61,8 @@ async def submit(request: web.Request) -> web.Response:
         )
     body = await read_body(request)
     if kind == MSGPACK:
+        if not present(parts.submitter, "a submit route without a submitter").has_room:
+            raise Refused(RejectReason.OVERLOADED)
         bulk = _bulk(body)
         answers = await _answers(
             parts, principal, bulk.transactions, Wait(bulk.wait), bulk.timeout_ms

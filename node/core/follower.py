@@ -118,6 +118,11 @@ class Follower:
         if asked is not None:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
 
+    @property
+    def has_room(self) -> bool:
+        """An observer takes no transactions."""
+        return False
+
     def status(self) -> NodeStatus:
         ledger = self.ledger
         header, certificate = ledger.header, ledger.certificate

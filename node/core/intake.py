@@ -37,9 +37,6 @@ from tallystick.node.core.outcomes import Outcomes
 from tallystick.node.core.ports import VerifyVote, VoteSigner
 from tallystick.node.core.step import Step
 
-CHECKS_WAITING_MAX = 4_000
-"""Clients' transactions whose signatures are being checked: above it, nothing more is taken in."""
-
 _encode = msgspec.msgpack.Encoder().encode
 _BODIES = msgspec.msgpack.Decoder(list[bytes])
 
@@ -85,16 +82,18 @@ class Intake:
     _on_their_way: set[BodyId] = field(default_factory=set)
     """Members' transactions whose check is under way."""
 
+    @property
+    def room(self) -> int:
+        """How many more of its clients' transactions this node takes now."""
+        return max(0, self.pool.room_of(self.signer.node) - self._checking)
+
     # -- clients -------------------------------------------------------------------------------------------------------
 
     def on_submit(self, submit: Submit, now_ms: int, step: Step) -> None:
         """Overload is told before a signature is checked; what waits already is only waited for."""
         ids = tuple([id_of(raw) for raw in submit.bodies])
         self.outcomes.begin(submit.token, submit.wait, ids)
-        room = min(
-            self.pool.room_of(self.signer.node) - self._checking,
-            CHECKS_WAITING_MAX - self._checking,
-        )
+        room = self.room
         fresh: list[int] = []
         for index, (raw, body_id) in enumerate(zip(submit.bodies, ids, strict=True)):
             if len(raw) > bounds.TRANSACTION_BYTES_MAX:
@@ -148,7 +147,8 @@ class Intake:
             self._checking -= len(verdicts)
             for index, verdict in zip(origin.indexes, verdicts, strict=True):
                 self._from_client(origin, index, verdict, now_ms)
-            self.flush(now_ms, step)
+            # With no other check under way nothing will join this batch soon.
+            self.flush(now_ms, step, force=not self._checking)
         elif isinstance(origin, _FromMember):
             self._from_member(origin, verdicts, step)
         else:

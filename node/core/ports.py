@@ -26,7 +26,8 @@ class Store(Protocol):
 class VoteSigner(Protocol):
     """The node's Ed25519 vote key. The guard has been asked before."""
 
-    node: NodeId
+    @property
+    def node(self) -> NodeId: ...
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""

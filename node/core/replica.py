@@ -452,6 +452,11 @@ class Replica:
             moments.append(self.catch_up.deadline_ms if self.catch_up.behind else None)
         return min(moment for moment in moments if moment is not None)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether clients' transactions are taken now."""
+        return self.intake.room > 0
+
     def is_waiting(self, body_id: BodyId) -> bool:
         return body_id in self.pool
 

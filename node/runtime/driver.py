@@ -77,6 +77,11 @@ class ReplicaPort(Protocol[ReaderT_co, StatusT_co]):
     @property
     def reader(self) -> ReaderT_co: ...
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes transactions at all now."""
+        ...
+
     def handle(self, event: Event, now_ms: int, /) -> Effects: ...
 
     def status(self) -> StatusT_co: ...
@@ -202,6 +207,11 @@ class Driver(Generic[ReaderT_co, StatusT_co]):
             raise
         finally:
             del self._submissions[token]
+
+    @property
+    def has_room(self) -> bool:
+        """False while the core takes nothing new."""
+        return self._replica.has_room
 
     @property
     def reader(self) -> ReaderT_co:

@@ -214,6 +214,7 @@ class FakeNode:
     )
     refusal: Refused | None = None
     hold: threading.Event | None = None
+    room: bool = True
     """If given, a submission waits for it: a driver that is slow."""
 
     @property
@@ -222,6 +223,10 @@ class FakeNode:
 
     def status(self) -> NodeStatus:
         return self.status_now
+
+    @property
+    def has_room(self) -> bool:
+        return self.room
 
     async def submit(
         self,

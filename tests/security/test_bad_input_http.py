@@ -19,6 +19,7 @@ from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions.codec import TRANSACTION, body_id
 from tallystick.node.api import bounds
+from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import Wait
 from tests.security.bad_inputs import Case, Target, all_cases, good, judge
 from tests.security.stage import NETWORK, NOW_MS, OTHER, OWN, Stage, refused
@@ -294,6 +295,36 @@ def test_the_binary_twin_has_the_same_bound(stage: Stage) -> None:
     assert stage.edge.post(at, token, MSGPACK).status == 200
     over = msgpack.encode([1, 0, [b"\x00"] * (bounds.REQUEST_TRANSACTIONS_MAX + 1)])
     assert stage.edge.post(over, token, MSGPACK).code == "BAD_REQUEST"
+
+
+def test_a_full_node_refuses_bulk_before_it_reads_it(stage: Stage, target: Target) -> None:
+    """A single payment still gets its own answer: it may be one that waits here already."""
+    body = msgpack.encode([1, 0, [good(target, 703)]])
+    handed_in = len(stage.node.seen)
+    stage.node.room = False
+    try:
+        reply = target.edge.post(body, target.token, MSGPACK)
+        assert (reply.status, reply.code) == (429, "OVERLOADED")
+        assert "Nothing was accepted" in reply.document["detail"]
+        assert int(reply.headers["retry-after"]) >= 1
+        assert len(stage.node.seen) == handed_in
+        assert target.edge.submit(target.token, good(target, 703)).status == 200
+    finally:
+        stage.node.room = True
+    assert target.edge.post(body, target.token, MSGPACK).status == 200
+
+
+def test_a_transaction_that_is_not_on_disk_yet_when_the_time_is_over_is_pending(
+    stage: Stage, target: Target
+) -> None:
+    raw = good(target, 704)
+    stage.node.answers[raw] = Answer("pending", body_id(raw))
+    (result,) = target.edge.submit(target.token, raw).document["results"]
+    assert result["state"] == "pending"
+    rows, bundles = msgpack.decode(
+        target.edge.post(msgpack.encode([1, 0, [raw]]), target.token, MSGPACK).body
+    )
+    assert (rows, bundles) == ([[4, body_id(raw), 0, 0, 0]], [])
 
 
 def test_the_longest_time_out_is_taken(stage: Stage, target: Target) -> None:

@@ -34,6 +34,7 @@ class ScriptedReplica:
         self.script = script
         self.heard: list[tuple[int, Event]] = []
         self.reader = "the certified ledger"
+        self.has_room = True
 
     def handle(self, event: Event, now_ms: int, /) -> Effects:
         self.heard.append((now_ms, event))
