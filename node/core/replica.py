@@ -120,6 +120,7 @@ class Replica:
         self._work = api.WorkWaiting(0, 0, 0)
         self._store = store
         self._step = Step()
+        self._guard_behind: bytes | None = None
         self._engine = Pbft(self._setup(), _Crypto(signer, verify), self._restored(guard), now_ms)
 
     # -- beginning -----------------------------------------------------------------------------------------------------
@@ -146,6 +147,9 @@ class Replica:
     def _restored(self, guard: GuardRecord) -> api.Restored:
         ledger, store = self.ledger, self._store
         beside_key, in_database = guard.read(), store.get(schema.GUARD)
+        if beside_key != in_database:
+            # A crash fell between the database and the guard: the guard catches up before anything leaves.
+            self._guard_behind = in_database
         if beside_key is not None:
             ahead = GUARD_RECORD.decode(beside_key).sequence
             if in_database is None or GUARD_RECORD.decode(in_database).sequence < ahead:
@@ -195,6 +199,7 @@ class Replica:
 
     def _start(self, now_ms: int) -> None:
         self._started = True
+        self._step.guard = self._guard_behind
         self.intake.restart(self._step)
         self._drive(api.Tick(), now_ms)
 
