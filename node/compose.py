@@ -187,7 +187,10 @@ class _World:
         config, registry = self.config, self.telemetry.registry
         certified = {entry.key_hash: entry.principal for entry in self._principals}
         quotas = Quotas(
-            config.requests_per_s, config.transactions_per_s, lambda: self.clock() / 1000
+            config.requests_per_s,
+            config.transactions_per_s,
+            config.participant_transactions_per_s,
+            lambda: self.clock() / 1000,
         )
         return {
             "gate": Gate(self._tokens(), certified, config.metrics_open_on_loopback),

@@ -89,6 +89,8 @@ class NodeConfig:
     """Requests of one principal per second: above what one connection can send, below what two cores can answer."""
     transactions_per_s: int = 20_000
     """Transactions of one principal per second: three times what a network settles on two cores, so bursts pass."""
+    participant_transactions_per_s: int = 20_000
+    """The same of all principals of one participant together."""
     metrics_open_on_loopback: bool = False
     """True: /metrics needs no token from this machine, for a scraper beside the node."""
 
@@ -124,6 +126,7 @@ class NodeConfig:
             ("api_port", 0, 65_535),
             ("requests_per_s", 1, 1_000_000),
             ("transactions_per_s", 1, 10_000_000),
+            ("participant_transactions_per_s", 1, 10_000_000),
             ("verifier_count", 1, 64),
             ("ready_lag_ms", 100, 3_600_000),
             ("observer_lag_alarm_ms", 100, 3_600_000),

@@ -1,4 +1,4 @@
-"""A quota per principal, by `limits`' moving window, and a bound on what waits at once.
+"""A quota per principal and per participant, by `limits`' moving window, and a bound on what waits at once.
 
 The library's own memory store starts a timer thread every 10 ms and keeps one list entry per unit; the store here keeps one
 entry per hit, no thread, a bounded number of keys, and takes its clock from outside so that tests need no sleep.
@@ -13,6 +13,7 @@ from limits.storage import MovingWindowSupport, Storage
 from limits.strategies import MovingWindowRateLimiter
 
 from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.ids import ParticipantId
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.api import bounds
 
@@ -88,14 +89,21 @@ class WindowStore(Storage, MovingWindowSupport):
 
 
 class Quotas:
-    """Requests and transactions per second of each principal, and submissions that wait at once."""
+    """Requests and transactions per second of each principal and participant, and submissions that wait at once."""
 
     def __init__(
-        self, requests_per_s: int, transactions_per_s: int, now_s: Callable[[], float]
+        self,
+        requests_per_s: int,
+        transactions_per_s: int,
+        participant_transactions_per_s: int,
+        now_s: Callable[[], float],
     ) -> None:
         self._limiter = MovingWindowRateLimiter(WindowStore(now_s))
         self._requests = RateLimitItemPerSecond(requests_per_s, namespace="requests")
         self._transactions = RateLimitItemPerSecond(transactions_per_s, namespace="transactions")
+        self._participants = RateLimitItemPerSecond(
+            participant_transactions_per_s, namespace="participants"
+        )
         self._waiting: dict[str, int] = {}
         self._waiting_total = 0
 
@@ -107,12 +115,24 @@ class Quotas:
                 f"The quota is {self._requests.amount} requests per second. Nothing was accepted.",
             )
 
-    def take_transactions(self, principal: str, count: int) -> None:
-        """`Refused(QUOTA_SPENT)` when `count` more exceed the principal's transactions of one second: none is taken."""
+    def take_transactions(
+        self, principal: str, participant: ParticipantId | None, count: int
+    ) -> None:
+        """`Refused(QUOTA_SPENT)` when `count` more exceed the principal's, or its participant's, transactions of one
+        second: none is taken. All principals of a participant share its quota; `participant` None has none of its own.
+        """
         if not self._limiter.hit(self._transactions, principal, cost=count):
             raise Refused(
                 RejectReason.QUOTA_SPENT,
                 f"The quota is {self._transactions.amount} transactions per second. Nothing was accepted.",
+            )
+        if participant is not None and not self._limiter.hit(
+            self._participants, str(participant), cost=count
+        ):
+            raise Refused(
+                RejectReason.QUOTA_SPENT,
+                f"The participant's quota is {self._participants.amount} transactions per second. "
+                "Nothing was accepted.",
             )
 
     def begin_waiting(self, principal: str) -> None:

@@ -110,7 +110,7 @@ async def _answers(
 ) -> tuple[Answer, ...]:
     """Hand in, wait, count. `Refused` when a quota or the crowd of waiting requests is full: nothing was accepted."""
     submitter = present(parts.submitter, "a submit route without a submitter")
-    parts.quotas.take_transactions(principal.name, len(raws))
+    parts.quotas.take_transactions(principal.name, principal.participant, len(raws))
     parts.quotas.begin_waiting(principal.name)
     try:
         answers = await submitter.submit(raws, wait, principal.participant, timeout_ms / 1000)

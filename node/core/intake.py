@@ -79,6 +79,8 @@ class Intake:
     _next_check: int = 0
     _checking: int = 0
     """Clients' transactions whose check is under way."""
+    _checking_of: dict[ParticipantId, int] = field(default_factory=dict)
+    """The same of one bank's own clients."""
     _on_their_way: set[BodyId] = field(default_factory=set)
     """Members' transactions whose check is under way."""
 
@@ -94,6 +96,11 @@ class Intake:
         ids = tuple([id_of(raw) for raw in submit.bodies])
         self.outcomes.begin(submit.token, submit.wait, ids)
         room = self.room
+        if submit.participant is not None:
+            mine = self._checking_of.get(submit.participant, 0)
+            bank_room = max(0, self.pool.room_of_bank(submit.participant) - mine)
+        else:
+            bank_room = room
         fresh: list[int] = []
         for index, (raw, body_id) in enumerate(zip(submit.bodies, ids, strict=True)):
             if len(raw) > bounds.TRANSACTION_BYTES_MAX:
@@ -103,12 +110,19 @@ class Intake:
                 self._tell_so_far(body_id, submit.token, index)
             elif len(fresh) >= room:
                 self._refuse(submit.token, index, body_id, RejectReason.OVERLOADED)
+            elif len(fresh) >= bank_room:
+                self._refuse(submit.token, index, body_id, RejectReason.QUOTA_SPENT)
             else:
                 fresh.append(index)
         if fresh:
             origin = _FromClient(submit.token, tuple(fresh), submit.participant)
-            self._checking += len(fresh)
+            self._count_checks(submit.participant, len(fresh))
             step.check(self._begin_check(origin), tuple([submit.bodies[at] for at in fresh]))
+
+    def _count_checks(self, participant: ParticipantId | None, count: int) -> None:
+        self._checking += count
+        if participant is not None:
+            self._checking_of[participant] = self._checking_of.get(participant, 0) + count
 
     def _begin_check(self, origin: _Origin) -> int:
         self._next_check += 1
@@ -144,7 +158,7 @@ class Intake:
         """The verifier has looked at the bytes; now the certified state is asked."""
         origin = self._checks.pop(token)
         if isinstance(origin, _FromClient):
-            self._checking -= len(verdicts)
+            self._count_checks(origin.participant, -len(verdicts))
             for index, verdict in zip(origin.indexes, verdicts, strict=True):
                 self._from_client(origin, index, verdict, now_ms)
             # With no other check under way nothing will join this batch soon.
@@ -163,6 +177,8 @@ class Intake:
         if known is not None:
             return self.outcomes.answer(token, index, known)
         reason, bank = self._refusal(verdict, origin.participant, now_ms)
+        if reason is None and origin.participant is None and not self.pool.room_of_bank(bank):
+            reason = RejectReason.QUOTA_SPENT
         if reason is not None:
             transaction = verdict.transaction
             self.ledger.unwatch(transaction.account + transaction.id)

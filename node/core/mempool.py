@@ -16,6 +16,9 @@ OWN_WAITING_MAX = 1_500
 """Transactions that this node took from clients and that are not final, their checks included. Four nodes together hold about
 a second of the network's best rate: more would only wait longer."""
 
+BANK_WAITING_MAX = OWN_WAITING_MAX * 4 // 5
+"""The same of one bank: the rest is left for the others, however much one of them sends."""
+
 PEER_WAITING_MAX = 2 * OWN_WAITING_MAX
 """The same of one other member; an honest one stays below half of it."""
 
@@ -49,6 +52,7 @@ class Mempool:
     _banks: dict[int, dict[BodyId, CheckedBody]] = field(default_factory=dict)
     """What is in no proposal of ours."""
     _by_entry: dict[NodeId, int] = field(default_factory=dict)
+    _own_by_bank: dict[int, int] = field(default_factory=dict)
     _bodies_of: dict[TxDigest, tuple[BodyId, ...]] = field(default_factory=dict)
     """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
     _gone: dict[BodyId, None] = field(default_factory=dict)
@@ -86,6 +90,10 @@ class Mempool:
         bound = OWN_WAITING_MAX if entry == self.own else PEER_WAITING_MAX
         return max(0, bound - self._by_entry.get(entry, 0))
 
+    def room_of_bank(self, bank: int) -> int:
+        """How many more transactions this bank's clients may have waiting at this node."""
+        return max(0, BANK_WAITING_MAX - self._own_by_bank.get(bank, 0))
+
     def add(self, waiting: Waiting) -> bool:
         """False if it waits already."""
         body, body_id = waiting.body, waiting.body.body_id
@@ -94,6 +102,8 @@ class Mempool:
         self._all[body_id] = waiting
         self._banks.setdefault(waiting.bank, {})[body_id] = body
         self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
+        if waiting.entry == self.own:
+            self._own_by_bank[waiting.bank] = self._own_by_bank.get(waiting.bank, 0) + 1
         digest = body.digest
         self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
         second = body.transaction.valid_until_ms // 1000
@@ -173,6 +183,8 @@ class Mempool:
                 del self._gone[old]
         if waiting is not None:
             self._by_entry[waiting.entry] -= 1
+            if waiting.entry == self.own:
+                self._own_by_bank[waiting.bank] -= 1
             digest = waiting.body.digest
             left = tuple([other for other in self._bodies_of[digest] if other != body_id])
             if left:

@@ -365,7 +365,7 @@ class Stage:
             node=self.node,
             submitter=None if observer else self.node,
             gate=Gate(tokens, certified),
-            quotas=Quotas(requests_per_s, 10_000, self.clock.now_s),
+            quotas=Quotas(requests_per_s, 10_000, 10_000, self.clock.now_s),
             now_ms=self.clock.now_ms,
             registry=registry,
             meters=Meters(registry),

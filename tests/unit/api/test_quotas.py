@@ -5,6 +5,7 @@ from limits import RateLimitItemPerSecond
 from limits.strategies import MovingWindowRateLimiter
 
 from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.ids import ParticipantId
 from tallystick.node.api import bounds
 from tallystick.node.api.quotas import Quotas, WindowStore
 
@@ -29,18 +30,18 @@ def test_the_window_moves_with_time_and_does_not_jump() -> None:
 
 
 def test_a_request_that_does_not_fit_takes_nothing() -> None:
-    quotas = Quotas(10, 100, Seconds())
-    quotas.take_transactions("a", 60)
+    quotas = Quotas(10, 100, 1_000, Seconds())
+    quotas.take_transactions("a", None, 60)
     with pytest.raises(Refused, match="QUOTA_SPENT"):
-        quotas.take_transactions("a", 41)
-    quotas.take_transactions("a", 40)
-    quotas.take_transactions("b", 100)
+        quotas.take_transactions("a", None, 41)
+    quotas.take_transactions("a", None, 40)
+    quotas.take_transactions("b", None, 100)
 
 
 def test_more_than_the_whole_quota_in_one_request_never_fits() -> None:
-    quotas = Quotas(10, 100, Seconds())
+    quotas = Quotas(10, 100, 1_000, Seconds())
     with pytest.raises(Refused, match="100 transactions per second"):
-        quotas.take_transactions("a", 101)
+        quotas.take_transactions("a", None, 101)
 
 
 def test_the_statistics_of_the_library_agree() -> None:
@@ -63,7 +64,7 @@ def test_tracked_principals_are_bounded_and_the_longest_idle_is_forgotten() -> N
 
 
 def test_the_crowd_that_waits_is_bounded_in_all_and_for_each() -> None:
-    quotas = Quotas(10, 10, Seconds())
+    quotas = Quotas(10, 10, 1_000, Seconds())
     share = bounds.WAITING_PER_PRINCIPAL_MAX
     for _ in range(share):
         quotas.begin_waiting("a")
@@ -75,3 +76,14 @@ def test_the_crowd_that_waits_is_bounded_in_all_and_for_each() -> None:
         quotas.begin_waiting("z")
     quotas.end_waiting("a")
     quotas.begin_waiting("z")
+
+
+def test_principals_of_one_participant_share_its_quota_and_nobody_elses() -> None:
+    quotas = Quotas(10, 100, 150, Seconds())
+    one, other = ParticipantId(1), ParticipantId(2)
+    quotas.take_transactions("a", one, 100)
+    with pytest.raises(Refused, match=r"QUOTA_SPENT.*participant"):
+        quotas.take_transactions("b", one, 51)
+    quotas.take_transactions("c", one, 50)
+    quotas.take_transactions("d", other, 100)
+    quotas.take_transactions("e", None, 100)

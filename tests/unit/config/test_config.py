@@ -115,6 +115,7 @@ def test_a_fault_inside_a_peer_says_which_peer(folder: Path) -> None:
         ("api_port", 0, 65_535),
         ("requests_per_s", 1, 1_000_000),
         ("transactions_per_s", 1, 10_000_000),
+        ("participant_transactions_per_s", 1, 10_000_000),
         ("verifier_count", 1, 64),
         ("ready_lag_ms", 100, 3_600_000),
         ("observer_lag_alarm_ms", 100, 3_600_000),
