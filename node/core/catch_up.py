@@ -8,11 +8,13 @@ nothing. A peer that answers with less than a certificate shows is passed over. 
 from dataclasses import dataclass, field
 
 from tallystick.network.proofs.certificates import Certificate, check_certificate
+from tallystick.network.proofs.merkle import root_of
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import link_of
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.ids import Height, Link, NodeId
 from tallystick.network.wire.keys import verify_vote
+from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core.events import CheckedBody, Verdict
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import Ledger
@@ -99,6 +101,8 @@ class CatchUp:
         for height, block in enumerate(blocks, ledger.height + 1):
             if block.header.height != height or block.header.parent_link != link:
                 return None
+            if block.header.tx_root != root_of([body_id(raw) for raw in block.bodies]):
+                return None  # a genuine header over other transactions
             link = link_of(block.header, block.result)
         if certificate.link != link or not certificate.commits:
             return None
