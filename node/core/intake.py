@@ -5,6 +5,7 @@ repeats answered without ordering, durable batches, forwarding, acknowledgements
 the ledger decides again, at execution, for everybody. Not here: bytes and signatures (`admission`), order (consensus).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -164,7 +165,7 @@ class Intake:
             # With no other check under way nothing will join this batch soon.
             self.flush(now_ms, step, force=not self._checking)
         elif isinstance(origin, _FromMember):
-            self._from_member(origin, verdicts, step)
+            self._from_member(origin, verdicts, now_ms, step)
         else:
             self._from_disk(origin, verdicts, step)
 
@@ -224,7 +225,10 @@ class Intake:
         return None, account.participant
 
     def _wait(self, body: CheckedBody, bank: int, entry: NodeId, batch: bytes) -> None:
-        if self.pool.add(Waiting(body, bank, entry, batch)):
+        ledger = self.ledger
+        validity_ms = ledger.genesis.parameters.max_validity_ms
+        early = body.transaction.valid_until_ms > ledger.time_ms + validity_ms
+        if self.pool.add(Waiting(body, bank, entry, batch), early):
             self.came.append(body.body_id)
 
     # -- forwarding ----------------------------------------------------------------------------------------------------
@@ -234,8 +238,10 @@ class Intake:
         every member."""
         forwarding = self.forwarding
         while forwarding.due(now_ms) or (force and forwarding.outgoing):
-            sent = forwarding.outgoing[: 4 * FLUSH_BODIES]
+            sent = [each for each in forwarding.outgoing[: 4 * FLUSH_BODIES] if each[0] in self.pool]
             forwarding.outgoing = forwarding.outgoing[4 * FLUSH_BODIES :]
+            if not sent:
+                continue  # final already, by another way
             ids = tuple([body_id for body_id, _ in sent])
             raws = tuple([raw for _, raw in sent])
             digest = batch_digest(ids)
@@ -272,13 +278,19 @@ class Intake:
 
     # -- members -------------------------------------------------------------------------------------------------------
 
-    def on_frame(self, sender: NodeId, payload: bytes, step: Step) -> None:
-        """A message of another member about bodies. Raises `Refused` for bytes that are none."""
+    def on_frame(
+        self, sender: NodeId, payload: bytes, wanted: Container[BodyId], step: Step
+    ) -> None:
+        """A message of another member about bodies. Raises `Refused` for bytes that are none.
+
+        `wanted`: what we asked for. An answer is outside the sender's bound, so nothing else is taken from it.
+        """
         match BODY_MESSAGE.decode(payload):
             case Forward(bodies):
                 self._on_forward(sender, bodies, step)
             case GiveBodies(bodies):
-                self._take_in(sender, bodies, (), step)
+                asked = tuple([raw for raw in bodies if id_of(raw) in wanted])
+                self._take_in(sender, asked, (), step)
             case AskBodies(ids):
                 have = [self.pool.get(body_id) for body_id in ids]
                 given = tuple([waiting.body.raw for waiting in have if waiting is not None])
@@ -316,25 +328,40 @@ class Intake:
             origin = _FromMember(sender, forwarded, tuple(news))
             self._on_their_way.update(news)
             step.check(self._begin_check(origin), tuple(news.values()))
-        elif forwarded and self._on_their_way.isdisjoint(ids):
+        elif forwarded and all(self.pool.knows(body_id) for body_id in forwarded):
             self._sign_held(sender, forwarded, step)
 
     def is_on_its_way(self, body_id: BodyId) -> bool:
         """It has come and is being checked."""
         return body_id in self._on_their_way
 
-    def _from_member(self, origin: _FromMember, verdicts: tuple[Verdict, ...], step: Step) -> None:
+    def _from_member(
+        self, origin: _FromMember, verdicts: tuple[Verdict, ...], now_ms: int, step: Step
+    ) -> None:
         self._on_their_way.difference_update(origin.checked)
         good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
-        fresh = [body for body in good if self._is_news(body)]
+        timely = [body for body in good if not self._too_far(body, now_ms)]
+        fresh = [body for body in timely if self._is_news(body)]
         if fresh:
             digest = batch_digest([body.body_id for body in fresh])
             step.pairs[schema.BATCH + digest] = _encode([body.raw for body in fresh])
             self._wait_for_all(fresh, origin.sender, digest)
         if len(good) != len(verdicts):
-            step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
-        elif origin.forwarded and self._on_their_way.isdisjoint(origin.forwarded):
+            return step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
+        if len(timely) != len(good):
+            return step.note("too-far-bodies", sender=origin.sender, bad=len(good) - len(timely))
+        seen = {body.body_id for body in timely}
+        if origin.forwarded and all(
+            body_id in seen or self.pool.knows(body_id) for body_id in origin.forwarded
+        ):
             self._sign_held(origin.sender, origin.forwarded, step)
+        return None
+
+    def _too_far(self, body: CheckedBody, now_ms: int) -> bool:
+        """A deadline that no honest member lets in, however its clock differs from ours: it would wait for ever."""
+        parameters = self.ledger.genesis.parameters
+        latest_ms = max(self.ledger.time_ms, now_ms) + parameters.max_validity_ms
+        return body.transaction.valid_until_ms > latest_ms + parameters.late_ms
 
     def _sign_held(self, sender: NodeId, ids: tuple[BodyId, ...], step: Step) -> None:
         """All of the batch is in our pool or on our ledger, so durable once this step and the earlier ones are."""
@@ -380,6 +407,7 @@ class Intake:
                 transaction = waiting.body.transaction
                 ledger.unwatch(transaction.account + transaction.id)
                 self.outcomes.tell(Answer("refused", body_id, RejectReason.PAST_DEADLINE))
+        self.pool.ripen(layer.header.time_ms + ledger.genesis.parameters.max_validity_ms)
 
     def _leave_pool(self, body_id: BodyId, step: Step) -> Waiting | None:
         waiting = self.pool.remove(body_id)

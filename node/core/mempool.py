@@ -59,6 +59,8 @@ class Mempool:
     """The last ones that left."""
     _expiry: dict[int, list[BodyId]] = field(default_factory=dict)
     """Second of valid_until → body ids."""
+    _early: dict[BodyId, None] = field(default_factory=dict)
+    """Deadline too far ahead of the ledger's time to be ordered yet."""
     _swept_s: int = 0
     _ready: int = 0
 
@@ -77,6 +79,11 @@ class Mempool:
         """Transactions that no proposal on the chosen path contains."""
         return self._ready
 
+    @property
+    def owed(self) -> int:
+        """Transactions that a leader owes a place in a block now."""
+        return len(self._all) - len(self._early)
+
     def get(self, body_id: BodyId) -> Waiting | None:
         return self._all.get(body_id)
 
@@ -94,13 +101,18 @@ class Mempool:
         """How many more transactions this bank's clients may have waiting at this node."""
         return max(0, BANK_WAITING_MAX - self._own_by_bank.get(bank, 0))
 
-    def add(self, waiting: Waiting) -> bool:
-        """False if it waits already."""
+    def add(self, waiting: Waiting, early: bool = False) -> bool:
+        """False if it waits already. `early`: it may not be ordered before `ripen` says so."""
         body, body_id = waiting.body, waiting.body.body_id
         if body_id in self._all:
             return False
         self._all[body_id] = waiting
-        self._banks.setdefault(waiting.bank, {})[body_id] = body
+        queue = self._banks.setdefault(waiting.bank, {})
+        if early:
+            self._early[body_id] = None
+        else:
+            queue[body_id] = body
+            self._ready += 1
         self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
         if waiting.entry == self.own:
             self._own_by_bank[waiting.bank] = self._own_by_bank.get(waiting.bank, 0) + 1
@@ -110,7 +122,6 @@ class Mempool:
         self._expiry.setdefault(second, []).append(body_id)
         self.arrived += 1
         waiting.number = self.arrived
-        self._ready += 1
         return True
 
     def assign(self, body_id: BodyId, batch: bytes) -> None:
@@ -151,24 +162,26 @@ class Mempool:
         """Another leader's proposal contains these."""
         for body_id in ids:
             waiting = self._all.get(body_id)
+            self._early.pop(body_id, None)
             if waiting is not None and self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
 
-    def unclaim(self, body_ids: Iterable[BodyId]) -> None:
-        """These were taken for a block but may not stand in it yet."""
-        for body_id in body_ids:
-            waiting = self._all.get(body_id)
-            if waiting is not None and body_id not in self._banks[waiting.bank]:
-                self._banks[waiting.bank][body_id] = waiting.body
-                self._ready += 1
+    def ripen(self, until_ms: int) -> None:
+        """Deadlines up to `until_ms` may be ordered from now on."""
+        for body_id in [each for each in self._early if self._deadline_ms(each) <= until_ms]:
+            del self._early[body_id]
+            waiting = self._all[body_id]
+            self._banks[waiting.bank][body_id] = waiting.body
+            self._ready += 1
 
     def put_back(self) -> None:
         """Proposals were dropped: whatever is not final waits again, in order of arrival."""
         for queue in self._banks.values():
             queue.clear()
         for body_id, waiting in self._all.items():
-            self._banks[waiting.bank][body_id] = waiting.body
-        self._ready = len(self._all)
+            if body_id not in self._early:
+                self._banks[waiting.bank][body_id] = waiting.body
+        self._ready = len(self._all) - len(self._early)
 
     def rivals(self, digest: TxDigest) -> tuple[BodyId, ...]:
         """Every waiting body of this digest."""
@@ -177,6 +190,7 @@ class Mempool:
     def remove(self, body_id: BodyId) -> Waiting | None:
         """It is final, or can never be."""
         waiting = self._all.pop(body_id, None)
+        self._early.pop(body_id, None)
         self._gone[body_id] = None
         if len(self._gone) > GONE_REMEMBERED:
             for old in list(islice(self._gone, GONE_REMEMBERED // 4)):

@@ -36,8 +36,6 @@ class Proposing:
             taken = self.pool.take(parameters.block_transactions_max, parameters.block_work_max)
         state = ledger.state_at(parent)
         bodies = [body for body in taken if self._orderable(body, state, time_ms)]
-        if len(bodies) != len(taken):
-            self.pool.unclaim([body.body_id for body in taken if self._too_early(body, time_ms)])
         try:
             layer = ledger.execute(parent, time_ms, self.me, bodies)
         except InvariantError as error:
@@ -54,8 +52,3 @@ class Proposing:
             and state.taken(transaction.account, transaction.id) != body.digest
             and not state.refused(body.body_id)
         )
-
-    def _too_early(self, body: CheckedBody, time_ms: int) -> bool:
-        """Its deadline lies too far ahead of this block's time, but not of a later one's."""
-        validity_ms = self.ledger.genesis.parameters.max_validity_ms
-        return body.transaction.valid_until_ms > time_ms + validity_ms

@@ -239,11 +239,11 @@ class Replica:
             intake.came.clear()
             if judging.waits or self.catch_up.behind:
                 self._retry_judging(now_ms)
-        work = api.WorkWaiting(self.pool.ready, len(self.pool), self.pool.arrived)
+        work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         while work != self._work:
             self._work = work
             self._drive(work, now_ms)
-            work = api.WorkWaiting(self.pool.ready, len(self.pool), self.pool.arrived)
+            work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         intake.flush(now_ms, self._step)
         self._ask(now_ms)
 
@@ -291,7 +291,7 @@ class Replica:
             elif channel is Channel.CONSENSUS:
                 self._drive(api.Heard(peer, payload), now_ms)
             elif channel is Channel.BODIES:
-                self.intake.on_frame(peer, payload, step)
+                self.intake.on_frame(peer, payload, self.judging.wanted_bodies, step)
         except Refused as refused:
             step.note("peer-garbage", peer=peer, reason=refused.reason.code)
 
