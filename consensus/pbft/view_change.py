@@ -41,7 +41,9 @@ def tip_of(changes: Iterable[ViewChange]) -> Certificate | None:
 
 
 def leave(state: PbftState, view: View, now_ms: int) -> None:
-    """Leave every view below `view`, showing our largest certificate."""
+    """Leave every view below `view`, showing our largest certificate, and the view that this one is of."""
+    if state.high is not None:
+        view = View(max(view, state.high.view + 1))
     if state.halted or view <= state.view:
         return None
     statement = certificate_digest(state.high)
