@@ -65,6 +65,21 @@ def rules() -> tuple[RuleEntry, ...]:
     )
 
 
+PARAMETERS = Parameters(
+    max_validity_ms=86_400_000,
+    window_ms=60_000,
+    precision_ms=500,
+    late_ms=5_000,
+    idle_block_ms=1_000,
+    view_timeout_ms=600,
+    view_timeout_ms_max=8_000,
+    pipeline=2,
+    block_transactions_max=2_000,
+    block_work_max=40_000,
+)
+"""Written out: the golden history's genesis must not change with a default."""
+
+
 def genesis_of(
     rule_entries: tuple[RuleEntry, ...] | None = None, parameters: Parameters | None = None
 ) -> Genesis:
@@ -74,7 +89,7 @@ def genesis_of(
         lane=0,
         engine="pbft",
         created_ms=START_MS,
-        parameters=parameters or Parameters(),
+        parameters=parameters or PARAMETERS,
         members=(MemberEntry(NodeId(0), "n0", BANK_A, bytes(32), bytes(32)),),
         participants=(
             ParticipantEntry(CENTRAL_BANK, "central bank", (key_of("cb"),), 1, h("seed", 1)[:16]),
