@@ -238,7 +238,9 @@ class Intake:
         every member."""
         forwarding = self.forwarding
         while forwarding.due(now_ms) or (force and forwarding.outgoing):
-            sent = [each for each in forwarding.outgoing[: 4 * FLUSH_BODIES] if each[0] in self.pool]
+            sent = [
+                each for each in forwarding.outgoing[: 4 * FLUSH_BODIES] if each[0] in self.pool
+            ]
             forwarding.outgoing = forwarding.outgoing[4 * FLUSH_BODIES :]
             if not sent:
                 continue  # final already, by another way

@@ -9,17 +9,17 @@ hears its own promises only then.
 from typing import assert_never
 
 from tallystick.consensus import api
-from tallystick.consensus.accountability.guard import GUARD_RECORD
 from tallystick.consensus.pbft import Pbft
 from tallystick.network.proofs.certificates import Certificate
-from tallystick.network.wire.faults import InvariantError, OperationalError, Refused
+from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import BodyId, Link, NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
-from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
+from tallystick.node.core.asking import ask_for_missing
+from tallystick.node.core.block_data import BLOCK_DATA, describe
 from tallystick.node.core.catch_up import CatchUp, serve
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.events import (
@@ -42,17 +42,16 @@ from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.core.messages import (
-    BODY_MESSAGE,
     CATCH_UP_MESSAGE,
     AskBlockData,
     AskBlocks,
-    AskBodies,
     Blocks,
     GiveBlockData,
 )
 from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
 from tallystick.node.core.proposing import Proposing
 from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.restoring import Crypto, guard_to_repeat, restored, setup_of
 from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Durable, Step
 
@@ -73,19 +72,6 @@ _CULPABLE = frozenset(
     }
 )
 """What the engine notes that no honest member sends."""
-
-
-class _Crypto:
-    """The engine's signatures: our vote key, and whatever checks the others'."""
-
-    __slots__ = ("_verify", "sign")
-
-    def __init__(self, signer: VoteSigner, verify: VerifyVote) -> None:
-        self.sign = signer.sign
-        self._verify = verify
-
-    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
-        return self._verify(key, message, signature)
 
 
 class Replica:
@@ -120,56 +106,12 @@ class Replica:
         self._work = api.WorkWaiting(0, 0, 0)
         self._store = store
         self._step = Step()
-        self._guard_behind: bytes | None = None
-        self._engine = Pbft(self._setup(), _Crypto(signer, verify), self._restored(guard), now_ms)
-
-    # -- beginning -----------------------------------------------------------------------------------------------------
-
-    def _setup(self) -> api.Setup:
-        ledger, parameters = self.ledger, self.ledger.genesis.parameters
-        timing = api.Timing(
-            parameters.view_timeout_ms, parameters.view_timeout_ms_max, parameters.idle_block_ms
-        )
-        first = ledger.store.get(schema.at_height(schema.LINK, 0))
-        return api.Setup(
-            self.me,
-            ledger.members.vote_keys,
-            ledger.chain,
-            ledger.genesis.lane,
-            ledger.members.epoch,
-            Link(first) if first is not None else ledger.link,
-            parameters.pipeline,
-            parameters.block_transactions_max,
-            timing,
-            describe,
-        )
-
-    def _restored(self, guard: GuardRecord) -> api.Restored:
-        ledger, store = self.ledger, self._store
-        beside_key, in_database = guard.read(), store.get(schema.GUARD)
-        if beside_key != in_database:
-            # A crash fell between the database and the guard: the guard catches up before anything leaves.
-            self._guard_behind = in_database
-        if beside_key is not None:
-            ahead = GUARD_RECORD.decode(beside_key).sequence
-            if in_database is None or GUARD_RECORD.decode(in_database).sequence < ahead:
-                raise OperationalError(
-                    "the double-sign guard is ahead of the database: this disk was rolled back or replaced;"
-                    " the node must not vote under this id"
-                )
-        blocks: list[api.Block] = []
-        for key, value in store.scan(schema.PENDING):
-            data = BLOCK_DATA.decode(value)
-            if data.header.height > ledger.height:
-                self.judging.hold(Link(key[1:]), data)
-                blocks.append(block_of(data))
-        return api.Restored(
-            store.get(schema.ENGINE),
-            in_database,
-            ledger.certificate,
-            ledger.height,
-            ledger.link,
-            blocks,
+        self._guard_to_repeat = guard_to_repeat(self.ledger, guard)
+        self._engine = Pbft(
+            setup_of(self.ledger, self.me),
+            Crypto(signer, verify),
+            restored(self.ledger, self.judging, guard),
+            now_ms,
         )
 
     # -- the one entry -------------------------------------------------------------------------------------------------
@@ -199,7 +141,7 @@ class Replica:
 
     def _start(self, now_ms: int) -> None:
         self._started = True
-        self._step.guard = self._guard_behind
+        self._step.guard = self._guard_to_repeat
         self.intake.restart(self._step)
         self._drive(api.Tick(), now_ms)
 
@@ -245,7 +187,8 @@ class Replica:
             self._drive(work, now_ms)
             work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         intake.flush(now_ms, self._step)
-        self._ask(now_ms)
+        peers = sorted(self.peers_up & set(self.ledger.members.ids))
+        ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, self._step)
 
     def _on_tick(self, now_ms: int) -> None:
         if self.judging.waits or self.catch_up.behind:
@@ -340,22 +283,6 @@ class Replica:
         certificate = self.ledger.certificate
         if applied and certificate is not None:
             self._drive(api.CaughtUp(certificate), now_ms)
-
-    def _ask(self, now_ms: int) -> None:
-        """Bodies, blocks and final blocks that we lack, from one member after the other."""
-        step = self._step
-        peers = sorted(self.peers_up & set(self.ledger.members.ids))
-        wants = self.judging.wants(now_ms, peers, self.intake.is_on_its_way)
-        if wants is not None:
-            peer, ids, links = wants
-            if ids:
-                step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(AskBodies(ids)), peer)
-            for link in links:
-                step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(AskBlockData(link)), peer)
-        if self.catch_up.behind:
-            asked = self.catch_up.ask(now_ms, peers)
-            if asked is not None:
-                step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
 
     # -- the engine ----------------------------------------------------------------------------------------------------
 

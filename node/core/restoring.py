@@ -1,0 +1,85 @@
+"""What a start finds on disk, and what the engine is told of it.
+
+Decided here: a guard beside the key that is ahead of the database's copy means a disk that was rolled back or replaced, and
+the node refuses to vote. One that is behind only means a crash between the two writes: it catches up before anything leaves.
+"""
+
+from tallystick.consensus import api
+from tallystick.consensus.accountability.guard import GUARD_RECORD
+from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.ids import Link, NodeId
+from tallystick.node.core import schema
+from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
+from tallystick.node.core.judging import Judging
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.ports import GuardRecord, VerifyVote, VoteSigner
+
+
+class Crypto:
+    """The engine's signatures: our vote key, and whatever checks the others'."""
+
+    __slots__ = ("_verify", "sign")
+
+    def __init__(self, signer: VoteSigner, verify: VerifyVote) -> None:
+        self.sign = signer.sign
+        self._verify = verify
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        return self._verify(key, message, signature)
+
+
+def setup_of(ledger: Ledger, me: NodeId) -> api.Setup:
+    """Who votes about what, from the genesis document."""
+    parameters = ledger.genesis.parameters
+    timing = api.Timing(
+        parameters.view_timeout_ms, parameters.view_timeout_ms_max, parameters.idle_block_ms
+    )
+    first = ledger.store.get(schema.at_height(schema.LINK, 0))
+    return api.Setup(
+        me,
+        ledger.members.vote_keys,
+        ledger.chain,
+        ledger.genesis.lane,
+        ledger.members.epoch,
+        Link(first) if first is not None else ledger.link,
+        parameters.pipeline,
+        parameters.block_transactions_max,
+        timing,
+        describe,
+    )
+
+
+def restored(ledger: Ledger, judging: Judging, guard: GuardRecord) -> api.Restored:
+    """The engine's part of the database. `OperationalError` when the guard is ahead of it. Uncommitted blocks go to
+    `judging` too."""
+    store = ledger.store
+    in_database = store.get(schema.GUARD)
+    if _sequence(guard.read()) > _sequence(in_database):
+        raise OperationalError(
+            "the double-sign guard is ahead of the database: this disk was rolled back or replaced;"
+            " the node must not vote under this id"
+        )
+    blocks: list[api.Block] = []
+    for key, value in store.scan(schema.PENDING):
+        data = BLOCK_DATA.decode(value)
+        if data.header.height > ledger.height:
+            judging.hold(Link(key[1:]), data)
+            blocks.append(block_of(data))
+    return api.Restored(
+        store.get(schema.ENGINE),
+        in_database,
+        ledger.certificate,
+        ledger.height,
+        ledger.link,
+        blocks,
+    )
+
+
+def guard_to_repeat(ledger: Ledger, guard: GuardRecord) -> bytes | None:
+    """The database's record, if a crash fell between it and the guard's: to be written beside the key first."""
+    in_database = ledger.store.get(schema.GUARD)
+    return in_database if guard.read() != in_database else None
+
+
+def _sequence(record: bytes | None) -> int:
+    return GUARD_RECORD.decode(record).sequence if record is not None else 0
