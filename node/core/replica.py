@@ -14,7 +14,7 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
-from tallystick.network.wire.ids import BodyId, Link, NodeId
+from tallystick.network.wire.ids import Link, NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
@@ -205,8 +205,9 @@ class Replica:
     def _retry_judging(self, now_ms: int) -> None:
         for judged in self.judging.retry(now_ms, self._step):
             self._drive(judged, now_ms)
-        if self.catch_up.behind:
-            self._finish_locally(now_ms)
+        event = self._try_locally(now_ms)
+        if event is not None:
+            self._drive(event, now_ms)
 
     def _on_peer_up(self, peer: NodeId, now_ms: int) -> None:
         self.peers_up.add(peer)
@@ -343,11 +344,6 @@ class Replica:
         self.catch_up.toward(certificate, now_ms)
         return self._try_locally(now_ms)
 
-    def _finish_locally(self, now_ms: int) -> None:
-        event = self._try_locally(now_ms)
-        if event is not None:
-            self._drive(event, now_ms)
-
     def _try_locally(self, now_ms: int) -> api.Event | None:
         """The certified block and its ancestors may be here already, just not voted for in this view."""
         target = self.catch_up.target
@@ -388,9 +384,6 @@ class Replica:
     def has_room(self) -> bool:
         """Whether clients' transactions are taken now."""
         return self.intake.room > 0
-
-    def is_waiting(self, body_id: BodyId) -> bool:
-        return body_id in self.pool
 
     def status(self) -> NodeStatus:
         engine, ledger = self._engine.status(), self.ledger
