@@ -72,7 +72,10 @@ class Pbft:
         state.last = state.guard.last_prepared(state.view)
         state.may_lead = fresh
         state.synchronizer.entered(now_ms)
-        if not state.active:
+        change = state.change
+        if not state.active and change is not None and change.view == state.view:
+            # Between views, or in one that a peer will show us again: our own view change counts as it did before.
+            state.changes[setup.me] = change
             state.synchronizer.left(now_ms)
         self._state = state
         self._leave_first = not fresh and state.leader_of(state.view) == setup.me

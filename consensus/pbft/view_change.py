@@ -140,14 +140,20 @@ def _follow(state: PbftState, now_ms: int) -> None:
 
 
 def _open(state: PbftState, now_ms: int) -> None:
-    """With q view changes for our view, wait for its leader; if that is us, open it."""
+    """With q view changes for our view, wait for its leader; if that is us, open it.
+
+    Members that are further ahead already count for the waiting, too: they will not come back, so we must go on.
+    """
     if state.active or state.halted:
         return None
-    changes = [change for change in state.changes.values() if change.view == state.view]
-    if len(changes) < state.quorum:
+    left = [change for change in state.changes.values() if change.view >= state.view]
+    if len(left) < state.quorum:
         return None
     state.synchronizer.quorum_left(now_ms)
-    if state.leader_of(state.view) != state.setup.me or state.setup.me not in state.changes:
+    changes = [change for change in left if change.view == state.view]
+    if len(changes) < state.quorum or state.leader_of(state.view) != state.setup.me:
+        return None
+    if not any(change.signer == state.setup.me for change in changes):
         return None
     chosen = tuple(sorted(changes, key=lambda change: change.signer))
     digest = changes_digest(chosen)
