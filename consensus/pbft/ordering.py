@@ -300,6 +300,9 @@ def became_final(state: PbftState, certificate: Certificate, now_ms: int) -> Non
     state.raise_high(certificate)
     state.keep()
     state.forget_below(certificate.height)
+    judged = state.blocks.get(state.judging) if state.judging is not None else None
+    if judged is None or judged.height <= certificate.height:
+        state.judging = None  # decided without us: nobody will answer any more
     state.synchronizer.progress(now_ms, state.outstanding > 0)
     state.note("final", view=certificate.view, height=certificate.height, link=certificate.link)
 
