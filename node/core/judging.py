@@ -147,7 +147,6 @@ class Judging:
         if layer.link == link:
             self.pool.claim([body.body_id for body in bodies])
             return Verdict.ACCEPT, link
-        del ledger.layers[layer.link]
         if layer.header != header:
             return Verdict.REFUSE, link
         return Verdict.DISAGREE, layer.link
@@ -207,10 +206,7 @@ class Judging:
         if bodies is None:
             return False
         layer = self._execute(parent, data, bodies, step)
-        if layer is not None and layer.link != link:
-            del ledger.layers[layer.link]
-            return False
-        return layer is not None
+        return layer is not None and layer.link == link
 
     # -- what to ask for -----------------------------------------------------------------------------------------------
 

@@ -268,6 +268,9 @@ class Ledger:
         )
         result = Result(state.root, outcomes.root)
         link = link_of(header, result)
+        known = self.layers.get(link)
+        if known is not None:
+            return known  # others may stand on it
         layer = Layer(
             above, header, result, link, bodies, changes, rows, state, transactions, outcomes
         )
