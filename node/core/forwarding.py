@@ -18,8 +18,12 @@ FLUSH_MS = 2
 @dataclass(slots=True)
 class Batch:
     ids: tuple[BodyId, ...]
+    durable: bool = False
+    """It is on our own disk."""
+    claims: dict[NodeId, bytes] = field(default_factory=dict)
+    """Other members' signatures over `held_message`, not checked: that is done when somebody waits for them."""
     holders: dict[NodeId, bytes] = field(default_factory=dict)
-    """Member → signature over `held_message`."""
+    """Genuine ones, and ours."""
 
 
 @dataclass(slots=True)

@@ -146,10 +146,18 @@ class Intake:
         batch = self.forwarding.out.get(waiting.batch) if waiting is not None else None
         if waiting is None or batch is None:
             return
-        if len(batch.holders) > faults_of(len(self.ledger.members)):
+        if self._enough_hold(waiting.batch, batch):
             self.outcomes.answer(token, index, self._accepted(body_id, waiting.batch, batch))
-        elif self.signer.node in batch.holders:
+        elif batch.durable:
             self.outcomes.answer(token, index, Answer("received", body_id))
+
+    def on_gone(self, token: int) -> None:
+        """A client waits no longer: its last answer says how far each of its transactions has come."""
+        for body_id in self.outcomes.body_ids_of(token):
+            waiting = self.pool.get(body_id)
+            if waiting is not None and waiting.batch in self.forwarding.out:
+                self._tell_acceptance(waiting.batch, self.forwarding.out[waiting.batch])
+        self.outcomes.gone(token)
 
     # -- checked bodies ------------------------------------------------------------------------------------------------
 
@@ -262,17 +270,30 @@ class Intake:
         for body_id in ids:
             self.outcomes.tell(Answer("received", body_id))
         if batch is not None:
-            self._add_holder(self.signer.node, self.signer.sign(self._held(digest)), digest, batch)
+            batch.durable = True
+            if self.outcomes.accept_waiters:
+                self._tell_acceptance(digest, batch)
 
     def _held(self, digest: bytes) -> bytes:
         return held_message(self.ledger.chain, self.ledger.genesis.lane, digest)
 
-    def _add_holder(self, holder: NodeId, signature: bytes, digest: bytes, batch: Batch) -> None:
-        batch.holders[holder] = signature
-        if len(batch.holders) == faults_of(len(self.ledger.members)) + 1:
+    def _tell_acceptance(self, digest: bytes, batch: Batch) -> None:
+        if self._enough_hold(digest, batch):
             for body_id in batch.ids:
                 if self.outcomes.awaited(body_id):
                     self.outcomes.tell(self._accepted(body_id, digest, batch))
+
+    def _enough_hold(self, digest: bytes, batch: Batch) -> bool:
+        """Have f+1 members signed that they hold the batch? Checks no more signatures than that needs."""
+        needed = faults_of(len(self.ledger.members)) + 1
+        message, holders = self._held(digest), batch.holders
+        if batch.durable and self.signer.node not in holders:
+            holders[self.signer.node] = self.signer.sign(message)
+        while len(holders) < needed and batch.claims:
+            member, signature = batch.claims.popitem()
+            if self.verify(self.ledger.members.vote_keys[member], message, signature):
+                holders[member] = signature
+        return len(holders) >= needed
 
     def _accepted(self, body_id: BodyId, digest: bytes, batch: Batch) -> Answer:
         holders = tuple(sorted(batch.holders.items()))
@@ -302,9 +323,9 @@ class Intake:
             case Held(digest, signature):
                 batch = self.forwarding.out.get(digest)
                 if batch is not None and sender not in batch.holders:
-                    key = self.ledger.members.vote_keys[sender]
-                    if self.verify(key, self._held(digest), signature):
-                        self._add_holder(sender, signature, digest, batch)
+                    batch.claims[sender] = signature
+                    if self.outcomes.accept_waiters:
+                        self._tell_acceptance(digest, batch)
 
     def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
         ids = tuple([id_of(raw) for raw in bodies])

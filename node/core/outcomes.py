@@ -25,6 +25,8 @@ class Submission:
 class Outcomes:
     """Open submissions of this node's clients."""
 
+    accept_waiters: int = 0
+    """Open submissions that wait for `accepted`."""
     replies: list[Reply] = field(default_factory=list)
     """Complete ones, to be sent when this step is durable."""
     _open: dict[int, Submission] = field(default_factory=dict)
@@ -33,9 +35,10 @@ class Outcomes:
     def begin(self, token: int, wait: Wait, body_ids: tuple[BodyId, ...]) -> None:
         count = len(body_ids)
         self._open[token] = Submission(wait, body_ids, [None] * count, count)
+        self.accept_waiters += wait is Wait.ACCEPTED
         if not count:
             self.replies.append(Reply(token, ()))
-            del self._open[token]
+            self._close(token)
 
     def wait_for(self, body_id: BodyId, token: int, index: int) -> None:
         """Tell this submission what becomes of the transaction."""
@@ -68,9 +71,14 @@ class Outcomes:
         for token, index in list(waiters):
             self.answer(token, index, answer)
 
+    def body_ids_of(self, token: int) -> tuple[BodyId, ...]:
+        """The transactions of an open submission."""
+        submission = self._open.get(token)
+        return submission.body_ids if submission is not None else ()
+
     def gone(self, token: int) -> None:
         """The client waits no longer: it is told how far each transaction has come; the work itself goes on."""
-        submission = self._open.pop(token, None)
+        submission = self._close(token)
         if submission is not None:
             answers = [
                 Answer("pending", body_id) if answer is None else answer
@@ -91,6 +99,12 @@ class Outcomes:
         }
 
     def _complete(self, token: int, submission: Submission) -> None:
-        del self._open[token]
+        self._close(token)
         answers = tuple(answer for answer in submission.answers if answer is not None)
         self.replies.append(Reply(token, answers))
+
+    def _close(self, token: int) -> Submission | None:
+        submission = self._open.pop(token, None)
+        if submission is not None and submission.wait is Wait.ACCEPTED:
+            self.accept_waiters -= 1
+        return submission

@@ -160,7 +160,7 @@ class Replica:
             case Submit():
                 self.intake.on_submit(event, now_ms, self._step)
             case ClientGone(token):
-                self.intake.outcomes.gone(token)
+                self.intake.on_gone(token)
             case PeerUp(peer):
                 self._on_peer_up(peer, now_ms)
             case PeerDown(peer):
