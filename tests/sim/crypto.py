@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
-from tallystick.network.wire.ids import NodeId
+from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions import Transaction, Witness
 from tallystick.network.wire.transactions.codec import encode
@@ -97,9 +97,15 @@ class Bodies:
 
     checker: BodyChecker
     known: dict[bytes, Verdict] = field(default_factory=dict)
+    by_id: dict[BodyId, Verdict] = field(default_factory=dict)
 
     def check(self, raw: bytes) -> Verdict:
         verdict = self.known.get(raw)
         if verdict is None:
             verdict = self.known[raw] = self.checker.check(raw)
+            self.by_id[verdict.body_id] = verdict
         return verdict
+
+    def verdict_of(self, body: BodyId) -> Verdict:
+        """Of a body that has been checked."""
+        return self.by_id[body]

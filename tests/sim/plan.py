@@ -4,7 +4,7 @@ Swarm testing (TigerBeetle's VOPR, FoundationDB's Buggify): a run has few faults
 little, and the tuning constants are drawn too: small blocks, short views and a pipeline of one make rare paths common.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from tallystick.network.proofs.certificates import faults_of
@@ -77,7 +77,6 @@ class Plan:
     """The part of submissions that is wrong on purpose."""
     retry_ms: int
     validity_ms: tuple[int, int]
-    notes: dict[str, object] = field(default_factory=dict)
 
 
 def plan_of(seed: int) -> Plan:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
 
-from tallystick.network.wire.faults import OperationalError
+import msgspec
+
+from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.genesis import Genesis
-from tallystick.network.wire.ids import NodeId
+from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.admission import BodyChecker
@@ -30,6 +32,7 @@ from tallystick.node.core.effects import (
     TraceEvent,
 )
 from tallystick.node.core.events import (
+    BadBody,
     BodiesChecked,
     ClientGone,
     Event,
@@ -62,6 +65,8 @@ OBSERVER = 1_000
 """The observer's node id."""
 
 MakeReplica = Callable[[Genesis, Store, VoteSigner, GuardRecord, int, VerifyVote], Replica]
+
+BODIES = bytes([Channel.BODIES])
 
 _ACCUSATIONS = frozenset({"peer-garbage", "equivocation", "double-vote", "bad-bodies"})
 
@@ -181,6 +186,9 @@ class World:
         if host.honest:
             self.chain.restarted(host.name, host.core.ledger, host.durable)
             self._holds_what_it_signed(host)
+            if host.node != OBSERVER:
+                in_database = disk.store.get(schema.GUARD)
+                self.votes.restarted(host.node, in_database)
         self.tell(host, 0, Tick())
         for other in self.hosts:
             if other.node != host.node and other.up:
@@ -210,7 +218,7 @@ class World:
         """One event through one core, then every checker."""
         core = host.core
         if core is None:
-            return
+            return None
         self.events += 1
         self._mark(b"%d %s %s" % (self.now_ms, host.name.encode(), type(event).__name__.encode()))
         try:
@@ -280,7 +288,7 @@ class World:
 
     def _write(self, host: Host, life: int) -> None:
         if host.life != life or host.core is None:
-            return
+            return None
         if self.now_ms < host.paused_until_ms:
             return self.at(host.paused_until_ms - self.now_ms, lambda: self._write(host, life))
         disk = host.disk
@@ -335,10 +343,15 @@ class World:
             hostile = self.hostile.get(host.node)
             frames = [frame] if hostile is None else hostile.outgoing(peer, frame)
             for sent in frames:
+                if hostile is not None and sent[:1] == BODIES and sent != frame:
+                    self._watch_bodies(host, sent)
                 self._post(host.node, peer, sent)
 
     def _watch_bodies(self, host: Host, frame: bytes) -> None:
-        message = BODY_MESSAGE.decode(frame[1:])
+        try:
+            message = BODY_MESSAGE.decode(frame[1:])
+        except Refused:
+            return
         if isinstance(message, Forward):
             self.holders.forwarded(tuple([body_id(raw) for raw in message.bodies]))
         elif isinstance(message, Held) and host.honest:
@@ -497,33 +510,24 @@ class World:
         if not held or core is None:
             return
         rows = host.disk.store.scan(schema.BATCH)
-        on_disk = {body_id(raw) for _, value in rows for raw in _raws(value)}
+        on_disk = {body_id(raw) for _, value in rows for raw in _RAWS.decode(value)}
         self.must_have(host, [body for body in held if body not in on_disk], core.ledger)
 
-    def must_have(self, host: Host, missing: list[object], ledger: Ledger) -> None:
+    def must_have(self, host: Host, missing: list[BodyId], ledger: Ledger) -> None:
         """None of these may be missing, unless it is final at this node, or past its deadline."""
         model = self.chain.model
         for body in missing:
-            verdict = self.bodies.known[self._raw_of(body)]
-            place = model.bodies.get(body)  # type: ignore[call-overload]
-            digest = getattr(verdict, "digest", b"")
-            consumed = model.places.get(digest)
-            final = any(at is not None and at[0] <= ledger.height for at in (place, consumed))
-            until_ms = verdict.transaction.valid_until_ms  # type: ignore[union-attr]
+            verdict = self.bodies.verdict_of(body)
+            if isinstance(verdict, BadBody):
+                raise Violation("I3", f"{host.name} signed to hold what is {verdict.reason.code}")
+            places = (model.bodies.get(body), model.places.get(verdict.digest))
+            final = any(place is not None and place[0] <= ledger.height for place in places)
+            until_ms = verdict.transaction.valid_until_ms
             hold(
                 final or until_ms < ledger.time_ms,
                 "I3",
                 f"{host.name} lost a transaction that it signed to hold (deadline {until_ms}, time {ledger.time_ms})",
             )
-
-    def _raw_of(self, body: object) -> bytes:
-        known = self._raws_seen.get(body)
-        if known is None:
-            self._raws_seen = {body_id(raw): raw for raw in self.bodies.known}
-            known = self._raws_seen[body]
-        return known
-
-    _raws_seen: dict[object, bytes] = {}
 
     def _mark(self, what: bytes) -> None:
         self.trace.update(len(what).to_bytes(4, "big"))
@@ -535,10 +539,7 @@ class World:
         return [host for host in self.hosts if host.honest]
 
 
-def _raws(value: bytes) -> list[bytes]:
-    from msgspec import msgpack
-
-    return msgpack.decode(value, type=list[bytes])
+_RAWS = msgspec.msgpack.Decoder(list[bytes])
 
 
 def _short(value: object) -> str:

@@ -68,7 +68,9 @@ class Model:
             left = balances.get((transaction.account, code), 0) - amount
             hold(left >= 0, "I7", "an unfunded payment settled")
             balances[transaction.account, code] = left
-        balances[transaction.creditor, code] = balances.get((transaction.creditor, code), 0) + amount
+        balances[transaction.creditor, code] = (
+            balances.get((transaction.creditor, code), 0) + amount
+        )
 
 
 @dataclass(slots=True)
@@ -130,7 +132,9 @@ class Chain:
         else:
             hold(height == self.height + 1, "I2", f"{name} skipped to height {height}")
             if height > 1:
-                hold(parent == self.links[height - 1], "I2", f"block {height} of {name} hangs loose")
+                hold(
+                    parent == self.links[height - 1], "I2", f"block {height} of {name} hangs loose"
+                )
             self._quorum(name, height, record.certificate, ledger)
             self.links[height] = link
             self.times[height] = record.header.time_ms

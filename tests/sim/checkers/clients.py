@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from tallystick.network.proofs.certificates import faults_of
 from tallystick.network.wire.ids import BodyId, NodeId
+from tallystick.network.wire.signing import batch_digest, held_message
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import BadBody, CheckedBody
-from tallystick.network.wire.signing import batch_digest, held_message
 from tests.sim.checkers import Violation, hold
 from tests.sim.checkers.chain import Chain
 from tests.sim.crypto import Bodies, VoteKeys
@@ -74,7 +74,7 @@ class Clients:
         self.admitted[answer.body_id] = "final"
 
     def _digest(self, body: BodyId) -> bytes | None:
-        verdict = self.bodies.known.get(self.raws[body])
+        verdict = self.bodies.by_id.get(body)
         return verdict.digest if isinstance(verdict, CheckedBody) else None
 
     def unresolved(self, time_ms: int) -> list[BodyId]:

@@ -74,6 +74,13 @@ class Votes:
         if statement.kind == PREPARE:
             self._stands_on_the_last(signer, statement, final_links)
 
+    def restarted(self, signer: int, durable: bytes | None) -> None:
+        """A PREPARE whose record was durable counts, though the crash kept it from leaving."""
+        last = None if durable is None else GUARD_RECORD.decode(durable).prepared
+        if last is not None:
+            known = self.chain.get((signer, last.view), (-1, b""))
+            self.chain[signer, last.view] = max(known, (last.height, last.link))
+
     def _statement(self, signer: int, payload: bytes) -> Statement | None:
         message = MESSAGE.decode(payload)
         if isinstance(message, Vote):
@@ -109,7 +116,7 @@ class Votes:
             raise Violation("I5", f"{name} left before any guard record was durable")
         record: GuardRecord = GUARD_RECORD.decode(durable)
         if 0 < said.height < record.low:
-            return
+            return None
         for slot in record.slots:
             if slot.kind == said.kind and slot.height == said.height:
                 newer = slot.view > said.view
