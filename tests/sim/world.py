@@ -122,6 +122,7 @@ class World:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._told_down: set[Pair] = set()
+        self._link_news: dict[tuple[str, NodeId], int] = {}
         self._side: dict[int, int] = {}
         self.healed = False
         self.hosts: list[Host] = []
@@ -199,7 +200,14 @@ class World:
         for one, two in ((a, b), (b, a)):
             if (two.node, one.node) not in self.net.cut:
                 self._told_down.discard((one.node, two.node))
-                self.tell(one, delay_ms, PeerUp(two.node))
+                self._link(one, delay_ms, PeerUp(two.node))
+
+    def _link(self, host: Host, delay_ms: int, news: PeerUp | PeerDown) -> None:
+        """News of a connection, in the order in which they happened."""
+        pair = (host.name, news.peer)
+        at_ms = max(self.now_ms + delay_ms, self._link_news.get(pair, 0))
+        self._link_news[pair] = at_ms
+        self.tell(host, at_ms - self.now_ms, news)
 
     def tell(self, host: Host, delay_ms: int, event: Event) -> None:
         """The host hears an event after a delay, unless it has crashed by then."""
@@ -430,7 +438,7 @@ class World:
             self.story.append(f"{self.now_ms:6} {host.name:12} -- crash")
         for other in self.hosts:
             if other.node != host.node and other.up and len(self.by_node[host.node]) == 1:
-                self.tell(other, self.draw.randrange(60), PeerDown(host.node))
+                self._link(other, self.draw.randrange(60), PeerDown(host.node))
         if back_after_ms is not None:
             self.at(back_after_ms, lambda: self.start(host) if not host.up else None)
 
@@ -457,7 +465,7 @@ class World:
             self.story.append(f"{self.now_ms:6} {'':12} -- cut {sorted(fresh)} for {for_ms}")
         for sender, to in sorted(fresh) if noticed else ():
             for host in self.by_node[to]:
-                self.tell(host, 100, PeerDown(NodeId(sender)))
+                self._link(host, 100, PeerDown(NodeId(sender)))
             self._told_down.add((to, sender))
         self.at(for_ms, lambda: self._join(fresh))
 
@@ -468,7 +476,7 @@ class World:
                 self._told_down.discard((to, sender))
                 for host in self.by_node[to]:
                     if any(peer.up for peer in self.by_node[sender]):
-                        self.tell(host, 1 + self.draw.randrange(50), PeerUp(NodeId(sender)))
+                        self._link(host, 1 + self.draw.randrange(50), PeerUp(NodeId(sender)))
 
     def slow_disk(self, name: str, factor: int, for_ms: int) -> None:
         host = self.host(name)
