@@ -195,7 +195,7 @@ class Pbft:
         """The next moment at which a `Tick` may change something."""
         state = self._state
         moments = [state.resend_at_ms]
-        if state.synchronizer.deadline_ms is not None:
+        if state.synchronizer.deadline_ms is not None and state.reaches_quorum:
             moments.append(state.synchronizer.deadline_ms)
         if state.leads and state.making is None and state.head is not None:
             due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
