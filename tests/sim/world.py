@@ -64,6 +64,9 @@ from tests.sim.workload import genesis_of
 OBSERVER = 1_000
 """The observer's node id."""
 
+SPIN_TICKS = 30
+"""So many ticks in a row, each within three milliseconds, are a busy loop."""
+
 MakeReplica = Callable[[Genesis, Store, VoteSigner, GuardRecord, int, VerifyVote], Replica]
 
 BODIES = bytes([Channel.BODIES])
@@ -85,6 +88,8 @@ class Host:
     paused_until_ms: int = 0
     backlog: list[Event] = field(default_factory=list)
     tick_ms: int | None = None
+    idle_ticks: list[int] = field(default_factory=list)
+    """When the last ticks came, with nothing else between them."""
     disk_factor: int = 1
     durable: tuple[int, bytes] = (0, b"")
     """Height and link of the last final block that is on the disk."""
@@ -239,8 +244,19 @@ class World:
             ) from error
         if host.honest:
             self.chain.after_step(host.name, core.ledger)
+            self._does_not_spin(host, event)
         self._carry_out(host, effects)
         return None
+
+    def _does_not_spin(self, host: Host, event: Event) -> None:
+        """A core that asks for one tick after the other, and does nothing with them, burns a processor."""
+        if not isinstance(event, Tick):
+            host.idle_ticks.clear()
+            return
+        host.idle_ticks.append(self.now_ms)
+        if len(host.idle_ticks) > SPIN_TICKS:
+            began_ms = host.idle_ticks.pop(0)
+            hold(self.now_ms - began_ms > 3 * SPIN_TICKS, "I15", f"{host.name} ticks without rest")
 
     def _carry_out(self, host: Host, effects: Effects) -> None:
         for line in effects.trace:
