@@ -78,6 +78,7 @@ class Pbft:
             state.changes[setup.me] = change
             state.synchronizer.left(now_ms)
         self._state = state
+        self._began_in = state.view
         self._leave_first = not fresh and state.leader_of(state.view) == setup.me
 
     # -- the one entry -------------------------------------------------------------------------------------------------
@@ -172,9 +173,12 @@ class Pbft:
     def _time(self, now_ms: int) -> None:
         state = self._state
         if self._leave_first:
-            # A leader that restarted may not remember what it proposed in its view: it hands the view on.
+            # A leader that restarted may not remember what it proposed in its view: it hands the view on, unless
+            # others have gone on without it meanwhile.
             self._leave_first = False
-            view_change.leave(state, View(state.view + 1), now_ms)
+            gone_on = state.high is not None and state.high.view > state.view
+            if state.view == self._began_in and not gone_on:
+                view_change.leave(state, View(state.view + 1), now_ms)
         elif state.reaches_quorum and state.synchronizer.expired(now_ms):
             state.synchronizer.failed += 1
             view_change.leave(state, View(state.view + 1), now_ms)
