@@ -1,12 +1,21 @@
 """What every test may use, and the last check of a session: that no file was imported under two names."""
 
+import logging
 import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE_NAMES = ("node", "consensus", "contracts", "wallet", "network")
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> None:
+    """Nodes that run inside the tests' process say only what matters; a test of the logs configures them itself."""
+    if not structlog.is_configured():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 @pytest.fixture(scope="session")
