@@ -13,9 +13,12 @@ BARE_NAMES = ("node", "consensus", "contracts", "wallet", "network")
 
 @pytest.fixture(autouse=True)
 def quiet_logs() -> None:
-    """Nodes that run inside the tests' process say only what matters; a test of the logs configures them itself."""
+    """Nodes that run inside the tests' process print nothing; a test of the logs captures or configures them itself."""
     if not structlog.is_configured():
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            logger_factory=structlog.ReturnLoggerFactory(),
+        )
 
 
 @pytest.fixture(scope="session")
