@@ -6,15 +6,13 @@ any member with its vote key. Faults at random are the simulator's business (`te
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from dataclasses import dataclass, field, replace
 
 from tallystick.consensus.pbft.messages import MESSAGE, Message
 from tallystick.network.wire.frames import Channel, pack
 from tallystick.network.wire.genesis import Genesis, Parameters, account_id
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
-from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
+from tallystick.network.wire.transactions import Issue, Transaction, Transfer
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.effects import (
     Answer,
@@ -39,11 +37,16 @@ from tallystick.node.core.events import (
     Tick,
     Wait,
 )
-from tallystick.node.core.messages import BODY_MESSAGE, CATCH_UP_MESSAGE, BodyMessage, CatchUpMessage
+from tallystick.node.core.messages import (
+    BODY_MESSAGE,
+    CATCH_UP_MESSAGE,
+    BodyMessage,
+    CatchUpMessage,
+)
 from tallystick.node.core.replica import Replica
 from tallystick.node.storage.memory import MemoryGuard, MemoryStore
 from tests.sim.crypto import Bodies, Purse, Signer, VoteKeys
-from tests.sim.plan import EPOCH_MS, plan_of
+from tests.sim.plan import EPOCH_MS, Plan, plan_of
 from tests.sim.workload import genesis_of
 
 STEADY = Parameters(idle_block_ms=60_000, view_timeout_ms=600, max_validity_ms=600_000)
@@ -89,7 +92,7 @@ class Lab:
         make: MakeReplica = Replica,
         running: tuple[int, ...] | None = None,
     ) -> None:
-        plan = replace_plan(members, parameters)
+        plan = plan_for(members, parameters)
         self.keys = VoteKeys(members, real=False)
         self.genesis: Genesis = genesis_of(plan, self.keys)
         self.purse = Purse(self.genesis)
@@ -177,8 +180,8 @@ class Lab:
         for outgoing in effects.immediate:
             self._release(box, outgoing)
         if effects.persist is None:
-            for outgoing in effects.after_persist:
-                self._release(box, outgoing)
+            for late in effects.after_persist:
+                self._release(box, late)
         elif box.held is not None:
             box.held.append((effects.persist, effects.after_persist))
         else:
@@ -307,10 +310,9 @@ class Lab:
         return 0 if account is None else account.balances.get("USD", 0)
 
 
-def replace_plan(members: int, parameters: Parameters):  # type: ignore[no-untyped-def]
-    from dataclasses import replace as with_
+def plan_for(members: int, parameters: Parameters) -> Plan:
+    """Only the size and the parameters matter here."""
+    return replace(plan_of(1), members=members, parameters=parameters)
 
-    return with_(plan_of(1), members=members, parameters=parameters)
 
-
-__all__ = ["STEADY", "Box", "Lab", "OpenAccount", "replace"]
+__all__ = ["STEADY", "Box", "Lab"]

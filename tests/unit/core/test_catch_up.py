@@ -11,7 +11,7 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.signing import Phase, vote_message
 from tallystick.node.core.catch_up import PATIENCE_MS, SETTLE_MS, CatchUp, serve
-from tallystick.node.core.events import PeerFrame, PeerUp, Tick
+from tallystick.node.core.events import BodiesChecked, PeerFrame, PeerUp, Tick
 from tallystick.node.core.follower import Follower
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import AskBlocks, Blocks, FinalBlock
@@ -173,9 +173,7 @@ HOSTILE: tuple[Callable[[Lab], Blocks], ...] = (
 
 
 @pytest.mark.parametrize("answer", HOSTILE, ids=lambda answer: str(answer.__name__))
-def test_a_hostile_answer_moves_and_stops_nobody(
-    lab: Lab, answer: Callable[[Lab], Blocks]
-) -> None:
+def test_a_hostile_answer_moves_and_stops_nobody(lab: Lab, answer: Callable[[Lab], Blocks]) -> None:
     lab.say_catch_up(1, 3, answer(lab))
     assert lab.core(3).ledger.height == 1
     assert lab.box(3).halted is None
@@ -283,8 +281,6 @@ def test_an_observer_follows_and_computes_the_same_roots(lab: Lab) -> None:
             checks = observer.handle(PeerFrame(NodeId(1), frame), now_ms).immediate
             for check in checks:
                 verdicts = tuple([lab.bodies.check(raw) for raw in check.bodies])  # type: ignore[union-attr]
-                from tallystick.node.core.events import BodiesChecked
-
                 observer.handle(BodiesChecked(check.token, verdicts), now_ms)  # type: ignore[union-attr]
     assert observer.ledger.height == 1 + BLOCKS
     assert observer.ledger.state.root == lab.core(0).ledger.state.root

@@ -6,14 +6,17 @@ from dataclasses import replace as with_
 import pytest
 from msgspec.structs import replace
 
+from tallystick.consensus.api import Judge
 from tallystick.consensus.pbft.messages import Disagree, Proposal, Vote
 from tallystick.network.wire.blocks import link_of
 from tallystick.network.wire.ids import BodyId, Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.signing import proposal_message
-from tallystick.node.core.block_data import BLOCK_DATA, BlockData
+from tallystick.node.core.block_data import BLOCK_DATA, BlockData, block_of
 from tallystick.node.core.events import CheckedBody
 from tallystick.node.core.judging import ASK_AFTER_MS, ASK_AGAIN_MS
+from tallystick.node.core.mempool import STRANGER, Waiting
 from tallystick.node.core.messages import AskBodies, Forward, GiveBodies
+from tallystick.node.core.step import Step
 from tests.unit.core.lab import STEADY, Lab
 
 TIMES = replace(STEADY, precision_ms=500, late_ms=5_000, block_transactions_max=3)
@@ -201,9 +204,7 @@ def test_a_block_that_orders_something_again_is_refused(stage: Stage) -> None:
     assert fresh.prepared == []
 
 
-def waiting(body: CheckedBody):  # type: ignore[no-untyped-def]
-    from tallystick.node.core.mempool import STRANGER, Waiting
-
+def waiting(body: CheckedBody) -> Waiting:
     return Waiting(body, STRANGER, NodeId(0), b"")
 
 
@@ -315,10 +316,6 @@ def test_a_known_header_with_another_result_does_not_take_the_layer_away(stage: 
     assert link in ledger.layers
     child = ledger.execute(link, stage.lab.now_ms, NodeId(0), [])
     false = replace(data, result=replace(data.result, state_root=b"\x66" * 32))
-    from tallystick.consensus.api import Judge
-    from tallystick.node.core.block_data import block_of
-    from tallystick.node.core.step import Step
-
     judged = judging.judge(Judge(View(4), block_of(false), False, 0), stage.lab.now_ms, Step())
     assert judged is not None
     assert judged.verdict.value == "disagree"
