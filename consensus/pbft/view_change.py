@@ -123,7 +123,12 @@ def genuine_certificate(state: PbftState, certificate: Certificate) -> bool:
         return False
     try:
         check_certificate(
-            certificate, setup.chain, setup.lane, setup.vote_keys, state.crypto.verify
+            certificate,
+            setup.chain,
+            setup.lane,
+            setup.vote_keys,
+            state.crypto.verify,
+            state.quorum,
         )
     except Refused:
         return False

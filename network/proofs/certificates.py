@@ -1,4 +1,4 @@
-"""Votes and the quorum certificate over a link (architecture: PBFT, quorum ⌈2n/3⌉).
+"""Votes and the quorum certificate over a link: ⌈2n/3⌉ members under PBFT, a majority under Raft.
 
 A certificate holds votes of one view, one phase and one link only; equal votes of two views never add up. Votes sign the
 parent's link too, so a certificate for height h also certifies every uncommitted ancestor.
@@ -27,6 +27,16 @@ def quorum_of(members: int) -> int:
 def faults_of(members: int) -> int:
     """⌊(n-1)/3⌋: how many members may be arbitrary."""
     return (members - 1) // 3
+
+
+def majority_of(members: int) -> int:
+    """⌊n/2⌋ + 1: any two majorities share a member, which is enough while members only crash."""
+    return members // 2 + 1
+
+
+def crashes_of(members: int) -> int:
+    """⌊(n-1)/2⌋: how many members may be down while a majority is up."""
+    return (members - 1) // 2
 
 
 class CertVote(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -61,15 +71,17 @@ def check_certificate(
     lane: int,
     vote_keys: Mapping[NodeId, bytes],
     verify: Verify,
+    quorum: int,
 ) -> None:
-    """`Refused(BAD_CERTIFICATE)` unless at least a quorum of distinct members signed, each signature genuine.
+    """`Refused(BAD_CERTIFICATE)` unless at least `quorum` distinct members signed, each signature genuine.
 
-    `vote_keys`: NodeId → 32-byte Ed25519 key of every member of `certificate.epoch`.
+    `vote_keys`: NodeId → 32-byte Ed25519 key of every member of `certificate.epoch`. `quorum`: what the network's engine
+    needs (`MemberSet.quorum`).
     """
     signers = [vote.signer for vote in certificate.votes]
     if signers != sorted(set(signers)):
         raise Refused(RejectReason.BAD_CERTIFICATE, "signers are not distinct and sorted")
-    if len(signers) < quorum_of(len(vote_keys)):
+    if len(signers) < quorum:
         raise Refused(RejectReason.BAD_CERTIFICATE, "fewer votes than a quorum")
     message = vote_message(
         chain,

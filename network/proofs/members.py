@@ -7,9 +7,9 @@ Not here: whether a certificate is a quorum's (`certificates`).
 
 from dataclasses import dataclass, field
 
-from tallystick.network.proofs.certificates import faults_of, quorum_of
+from tallystick.network.proofs.certificates import crashes_of, faults_of, majority_of, quorum_of
 from tallystick.network.wire.faults import Refused
-from tallystick.network.wire.genesis import Genesis
+from tallystick.network.wire.genesis import EngineName, Genesis
 from tallystick.network.wire.ids import Epoch, NodeId
 from tallystick.network.wire.reasons import RejectReason
 
@@ -21,12 +21,13 @@ class MemberSet:
     epoch: Epoch
     vote_keys: dict[NodeId, bytes]
     """NodeId → 32-byte Ed25519 public key. Not to be changed."""
+    engine: EngineName = "pbft"
     ids: tuple[NodeId, ...] = field(init=False)
     """Sorted."""
     quorum: int = field(init=False)
-    """⌈2n/3⌉ votes decide."""
+    """PBFT: ⌈2n/3⌉ votes decide. Raft: a majority."""
     faults: int = field(init=False)
-    """⌊(n-1)/3⌋ members may be arbitrary."""
+    """PBFT: ⌊(n-1)/3⌋ members may be arbitrary. Raft: ⌊(n-1)/2⌋ may be down, and none may lie."""
 
     def __post_init__(self) -> None:
         if not self.vote_keys:
@@ -34,8 +35,9 @@ class MemberSet:
         if len(set(self.vote_keys.values())) != len(self.vote_keys):
             raise Refused(RejectReason.BAD_FIELD, "two members share a vote key")
         object.__setattr__(self, "ids", tuple(sorted(self.vote_keys)))
-        object.__setattr__(self, "quorum", quorum_of(len(self.vote_keys)))
-        object.__setattr__(self, "faults", faults_of(len(self.vote_keys)))
+        count, byzantine = len(self.vote_keys), self.engine == "pbft"
+        object.__setattr__(self, "quorum", quorum_of(count) if byzantine else majority_of(count))
+        object.__setattr__(self, "faults", faults_of(count) if byzantine else crashes_of(count))
 
     @classmethod
     def from_genesis(cls, genesis: Genesis) -> "MemberSet":
@@ -43,7 +45,7 @@ class MemberSet:
         vote_keys = {member.id: member.vote_key for member in genesis.members}
         if len(vote_keys) != len(genesis.members):
             raise Refused(RejectReason.BAD_FIELD, "two members share an id")
-        return cls(Epoch(0), vote_keys)
+        return cls(Epoch(0), vote_keys, genesis.engine)
 
     def __contains__(self, node: object) -> bool:
         return node in self.vote_keys

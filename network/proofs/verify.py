@@ -56,7 +56,7 @@ ACCOUNT_KEY: Final = b"account/"
 
 T = TypeVar("T")
 Step: TypeAlias = tuple[str, Callable[[], str]]
-_ASSURANCE: Final = {"pbft": "BFT"}
+_ASSURANCE: Final = {"pbft": "BFT", "raft": "CFT"}
 _UNAUTHORISED: Final = (RejectReason.UNKNOWN_ACCOUNT, RejectReason.WRONG_KEYS)
 _RULE_ALLOWS: Final = 1  # a finding's outcome: 0 ALLOW and 1 REPORT let a payment settle
 
@@ -78,7 +78,8 @@ class Verdict:
     exit_code: int
     checks: tuple[Check, ...]
     assurance: str | None = None
-    """BFT: false only if at least a third of the members signed something false."""
+    """BFT: false only if at least a third of the members signed something false. CFT: the members only crash, and a
+    majority signed; one that lies can make it false."""
     height: int | None = None
     time_ms: int | None = None
     """The block's time."""
@@ -228,7 +229,8 @@ class Verifier:
             certificate.parent_link == header.parent_link, "the certificate names another parent"
         )
         keys = self._members.vote_keys
-        check_certificate(certificate, self.chain, self.genesis.lane, keys, verify_vote)
+        quorum = self._members.quorum
+        check_certificate(certificate, self.chain, self.genesis.lane, keys, verify_vote, quorum)
         signers = ", ".join(str(vote.signer) for vote in certificate.votes)
         need = f"{self._members.quorum} of {len(self._members)}"
         return f"members {signers} signed to commit height {header.height}; {need} are needed"

@@ -6,7 +6,7 @@ here or follows from it. Addresses are not: where a node listens is its operator
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -21,6 +21,9 @@ from tallystick.network.wire.transactions import AssetCode, Bytes16, Bytes32, Ke
 _GENESIS = Tag(b"tallystick/genesis")
 _CHAIN = Tag(b"tallystick/chain-id")
 _ACCOUNT = Tag(b"tallystick/account-id")
+
+EngineName: TypeAlias = Literal["pbft", "raft"]
+"""How blocks are agreed on. Raft survives crashes only: no member may lie."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 

@@ -113,6 +113,7 @@ class CatchUp:
                 ledger.genesis.lane,
                 ledger.members.vote_keys,
                 self.verify,
+                ledger.members.quorum,
             )
         except Refused:
             return None

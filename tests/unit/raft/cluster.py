@@ -1,0 +1,600 @@
+"""A Raft cluster in memory: real engines, encoded messages, disks that lose what was not synced, and checkers at every step.
+
+A play moves it by hand (`deliver`, `sync`, `tick`, `crash`) or lets it run without faults (`settle`). The owner of each engine
+is a small ledger: it makes and executes blocks of a few bytes, and holds the engine to the order in which it must ask.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from itertools import count
+
+from tallystick.consensus.api import (
+    Alarm,
+    Behind,
+    Block,
+    BlockMade,
+    CaughtUp,
+    Effect,
+    Event,
+    Final,
+    Heard,
+    HoldBlock,
+    Judge,
+    Judged,
+    KeepBlock,
+    KeepGuard,
+    KeepRecord,
+    MakeBlock,
+    Note,
+    PeerDown,
+    PeerUp,
+    Restored,
+    Say,
+    Setup,
+    Tick,
+    Timing,
+    Verdict,
+    ViewEntered,
+    WorkWaiting,
+)
+from tallystick.consensus.raft.core import Raft
+from tallystick.consensus.raft.election_clock import jitter_of
+from tallystick.consensus.raft.membership import Configuration
+from tallystick.consensus.raft.messages import MESSAGE, Countersignature, GiveVote, Message
+from tallystick.consensus.raft.state import RaftState, Tuning
+from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
+
+GENESIS = Link(sha256(b"genesis").digest())
+TIMING = Timing(view_timeout_ms=400, view_timeout_ms_max=1_600, idle_block_ms=2_000)
+
+
+class Broken(Exception):
+    """An invariant does not hold."""
+
+
+def hold(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise Broken(sentence)
+
+
+def make(height: int, parent: bytes, proposer: int, nonce: int) -> Block:
+    data = b"".join(
+        [height.to_bytes(8, "big"), parent, proposer.to_bytes(2, "big"), nonce.to_bytes(8, "big")]
+    )
+    return Block(Height(height), Link(sha256(data).digest()), Link(parent), data)
+
+
+def describe(data: bytes) -> Block | None:
+    if len(data) != 50:
+        return None
+    height = Height(int.from_bytes(data[:8], "big"))
+    return Block(height, Link(sha256(data).digest()), Link(data[8:40]), data)
+
+
+def secret(node: int) -> bytes:
+    return sha256(b"secret %d" % node).digest()
+
+
+KEYS = {NodeId(node): sha256(secret(node)).digest() for node in range(9)}
+_OWNER = {KEYS[NodeId(node)]: secret(node) for node in range(9)}
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCrypto:
+    node: int
+
+    def sign(self, message: bytes) -> bytes:
+        return blake2b(message, key=secret(self.node)).digest()
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        return blake2b(message, key=_OWNER[key]).digest() == signature
+
+
+@dataclass(slots=True)
+class Disk:
+    record: bytes | None = None
+    guard: bytes | None = None
+    kept: dict[Link, Block] = field(default_factory=dict)
+    final: list[Block] = field(default_factory=list)
+    certificate: Certificate | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step wants durable, and the promises that wait for it."""
+
+    record: bytes | None = None
+    guard: bytes | None = None
+    kept: list[Block] = field(default_factory=list)
+    final: list[Block] = field(default_factory=list)
+    certificate: Certificate | None = None
+    promises: list[Say] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.record or self.guard or self.kept or self.final or self.promises)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    sender: NodeId
+    to: NodeId
+    data: bytes
+
+    @property
+    def message(self) -> Message:
+        return MESSAGE.decode(self.data)
+
+
+Judgement = Callable[[NodeId, Judge], Verdict | None]
+
+
+@dataclass(slots=True)
+class Member:
+    """One process and its ledger."""
+
+    node: NodeId
+    engine: Raft
+    disk: Disk
+    final: list[Block]
+    certificate: Certificate | None
+    executed: dict[Link, Block] = field(default_factory=dict)
+    held: dict[Link, Block] = field(default_factory=dict)
+    parked: dict[Link, Judge] = field(default_factory=dict)
+    behind: Certificate | None = None
+    steps: list[Step] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    pool: int = 0
+    up: bool = True
+
+    @property
+    def state(self) -> RaftState:
+        return self.engine._state
+
+    @property
+    def height(self) -> int:
+        return len(self.final)
+
+    @property
+    def link(self) -> Link:
+        return self.final[-1].link if self.final else GENESIS
+
+    def stands_on(self, link: Link) -> bool:
+        """Execute a held block and its ancestors, if all are here."""
+        if link == self.link or link in self.executed:
+            return True
+        block = self.held.get(link)
+        if block is None or block.height <= self.height or not self.stands_on(block.parent_link):
+            return False
+        self.executed[link] = block
+        return True
+
+
+class Cluster:
+    """Members, the wires between them, and what has been true so far."""
+
+    def __init__(
+        self,
+        members: int = 3,
+        *,
+        seed: int = 0,
+        pipeline: int = 2,
+        tuning: Tuning | None = None,
+        configuration: Configuration | None = None,
+        timing: Timing = TIMING,
+    ) -> None:
+        self.ids = tuple(NodeId(node) for node in range(members))
+        self.seed, self.pipeline, self.timing = seed, pipeline, timing
+        self.tuning, self.configuration = tuning or Tuning(), configuration
+        self.now_ms = 0
+        self.wires: list[Wire] = []
+        self.cut: set[tuple[NodeId, NodeId]] = set()
+        self.judgement: Judgement = lambda node, judge: Verdict.ACCEPT
+        self.nonces = count(1)
+        self.leaders: dict[int, NodeId] = {}
+        self.placed: dict[tuple[int, int], Link] = {}
+        self.committed: dict[int, Link] = {}
+        self.votes: dict[tuple[NodeId, int], NodeId] = {}
+        self.matches: dict[tuple[NodeId, int, NodeId], int] = {}
+        self.trace = blake2b(digest_size=16)
+        self.lives: Iterator[int] = count()
+        self.members = {node: self._start(node, Disk()) for node in self.ids}
+        for node in self.ids:
+            self._connect(node)
+
+    # -- processes -----------------------------------------------------------------------------------------------------
+
+    def _start(self, node: NodeId, disk: Disk) -> Member:
+        final = list(disk.final)
+        height, link = len(final), final[-1].link if final else GENESIS
+        blocks = [block for block in disk.kept.values() if block.height > height]
+        setup = Setup(
+            node,
+            {member: KEYS[member] for member in self.ids},
+            7,
+            0,
+            Epoch(0),
+            GENESIS,
+            self.pipeline,
+            10,
+            self.timing,
+            describe,
+        )
+        restored = Restored(disk.record, disk.guard, disk.certificate, Height(height), link, blocks)
+        seed = b"%d %d %d" % (self.seed, node, next(self.lives))
+        engine = Raft(
+            setup,
+            FakeCrypto(node),
+            restored,
+            jitter_of(seed),
+            self.now_ms,
+            self.configuration,
+            self.tuning,
+        )
+        member = Member(node, engine, disk, final, disk.certificate)
+        member.held = {block.link: block for block in blocks}
+        return member
+
+    def _connect(self, node: NodeId) -> None:
+        for other in self.ids:
+            if other != node and self.members[other].up and (node, other) not in self.cut:
+                self.feed(node, PeerUp(other))
+
+    def crash(self, node: int, synced: int = 0) -> None:
+        """Power is lost after `synced` more steps became durable, and before their promises left."""
+        member = self.members[NodeId(node)]
+        for step in member.steps[:synced]:
+            self._write(member.disk, step)
+        member.steps.clear()
+        member.up = False
+        self.wires = [wire for wire in self.wires if wire.to != node]
+        for other in self.ids:
+            if other != node and self.members[other].up:
+                self.feed(other, PeerDown(NodeId(node)))
+
+    def restart(self, node: int) -> None:
+        dead = self.members[NodeId(node)]
+        hold(not dead.up, "only who is down can restart")
+        self.members[dead.node] = self._start(dead.node, dead.disk)
+        self._connect(dead.node)
+        for other in self.ids:
+            if other != dead.node and self.members[other].up and (other, dead.node) not in self.cut:
+                self.feed(other, PeerUp(dead.node))
+
+    # -- one step ------------------------------------------------------------------------------------------------------
+
+    def feed(self, node: int, event: Event) -> None:
+        """One event through one engine and its ledger, then every checker."""
+        member = self.members[NodeId(node)]
+        self.trace.update(b"%d %d %s;" % (self.now_ms, node, type(event).__name__.encode()))
+        step = Step()
+        self._carry_out(member, member.engine.handle(event, self.now_ms), step)
+        self._finish(member, step)
+
+    def operate(self, node: int, effects: list[Effect]) -> None:
+        """The effects of an operation (`read`, `transfer`)."""
+        member, step = self.members[NodeId(node)], Step()
+        self._carry_out(member, effects, step)
+        self._finish(member, step)
+
+    def _finish(self, member: Member, step: Step) -> None:
+        self._try_locally(member, step)
+        if not step.empty:
+            member.steps.append(step)
+        self._check(member)
+
+    def _carry_out(self, member: Member, effects: list[Effect], step: Step) -> None:
+        events: list[Event] = []
+        for effect in effects:
+            answer = self._one(member, effect, step)
+            if answer is not None:
+                events.append(answer)
+        for event in events:
+            self._carry_out(member, member.engine.handle(event, self.now_ms), step)
+
+    def _one(self, member: Member, effect: Effect, step: Step) -> Event | None:
+        match effect:
+            case Say(message, to, promise):
+                if promise:
+                    step.promises.append(effect)
+                else:
+                    self._post(member.node, to, message)
+            case KeepRecord(record):
+                step.record = record
+            case KeepGuard(record):
+                step.guard = record
+            case KeepBlock(block):
+                member.held[block.link] = block
+                step.kept.append(block)
+            case HoldBlock(block):
+                member.held[block.link] = block
+            case MakeBlock(height, parent_link, empty):
+                hold(
+                    member.stands_on(parent_link), f"{member.node} extends what it did not execute"
+                )
+                hold(not empty or not member.state.opened, "only a term's first block is empty")
+                block = make(height, parent_link, member.node, next(self.nonces))
+                member.executed[block.link] = block
+                taken = 0 if empty else member.pool
+                member.pool -= taken
+                return BlockMade(parent_link, block, taken)
+            case Judge(_, block):
+                member.held[block.link] = block
+                verdict = self.judgement(member.node, effect)
+                if verdict is None:
+                    member.parked[block.link] = effect
+                    return None
+                return self._judged(member, effect, verdict)
+            case Final(block, certificate):
+                self._final(member, block, certificate, step)
+            case Behind(certificate):
+                member.behind = certificate
+            case Alarm(sentence):
+                member.alarms.append(sentence)
+            case ViewEntered():
+                member.parked.clear()
+            case Note():
+                member.notes.append(effect)
+                self._noted(member, effect)
+        return None
+
+    def _judged(self, member: Member, judge: Judge, verdict: Verdict) -> Judged:
+        block = judge.block
+        if verdict is Verdict.ACCEPT:
+            hold(member.stands_on(block.link), f"{member.node} is asked to judge before the parent")
+            return Judged(judge.view, block.link, verdict, block.link)
+        own = Link(sha256(b"other" + block.link).digest())
+        return Judged(judge.view, block.link, verdict, own)
+
+    def judge_now(self, node: int, verdict: Verdict = Verdict.ACCEPT) -> None:
+        """Answer what is parked."""
+        member = self.members[NodeId(node)]
+        for link in list(member.parked):
+            judge = member.parked.pop(link)
+            if verdict is not Verdict.ACCEPT or member.stands_on(judge.block.parent_link):
+                self.feed(node, self._judged(member, judge, verdict))
+
+    def _final(self, member: Member, block: Block, certificate: Certificate, step: Step) -> None:
+        hold(block.link in member.executed, f"final at {member.node} before it was executed")
+        hold(block.parent_link == member.link, f"final at {member.node} before its parent")
+        hold(len(certificate.votes) > len(self.ids) // 2, "a certificate of less than a majority")
+        self._settled(block.height, block.link)
+        member.final.append(block)
+        member.certificate = step.certificate = certificate
+        member.executed.pop(block.link)
+        step.final.append(block)
+
+    def _try_locally(self, member: Member, step: Step) -> None:
+        """A certificate over what is held: execute it and make it final outside the engine."""
+        target = member.behind
+        if target is None or target.height <= member.height:
+            member.behind = None
+        elif member.stands_on(target.link):
+            path: list[Block] = []
+            link = target.link
+            while link != member.link:
+                path.append(member.executed[link])
+                link = member.executed[link].parent_link
+            self._apply(member, path[::-1], target, step)
+
+    def _apply(
+        self, member: Member, blocks: list[Block], certificate: Certificate, step: Step
+    ) -> None:
+        for block in blocks:
+            member.executed[block.link] = block
+            self._final(member, block, certificate, step)
+        member.behind = None
+        self._carry_out(member, member.engine.handle(CaughtUp(certificate), self.now_ms), step)
+
+    def catch_up(self, node: int, peer: int) -> bool:
+        """Fetch final blocks from a peer, as the replica does when the engine says `Behind`."""
+        member, other = self.members[NodeId(node)], self.members[NodeId(peer)]
+        target = member.behind
+        if target is None or not other.up or other.height <= member.height:
+            return False
+        certificate = other.certificate
+        if certificate is None or certificate.height != other.height:
+            return False
+        step = Step()
+        self._apply(member, other.final[member.height :], certificate, step)
+        self._finish(member, step)
+        return True
+
+    # -- disk and wires ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _write(disk: Disk, step: Step) -> None:
+        disk.record = step.record or disk.record
+        disk.guard = step.guard or disk.guard
+        disk.kept.update((block.link, block) for block in step.kept)
+        disk.final.extend(step.final)
+        disk.certificate = step.certificate or disk.certificate
+
+    def sync(self, node: int, steps: int | None = None) -> None:
+        """Steps become durable in order; their promises leave, and come back to their own engine."""
+        member = self.members[NodeId(node)]
+        for _ in range(len(member.steps) if steps is None else steps):
+            if not member.steps or not member.up:
+                return
+            step = member.steps.pop(0)
+            self._write(member.disk, step)
+            for say in step.promises:
+                self._promised(member, say.message)
+                self._post(member.node, say.to, say.message)
+            for say in step.promises:
+                self.feed(node, Heard(member.node, say.message))
+
+    def _promised(self, member: Member, data: bytes) -> None:
+        match MESSAGE.decode(data):
+            case Countersignature(_, _, height, link):
+                entry = next((b for b in member.disk.kept.values() if b.link == link), None)
+                durable = entry is not None or any(b.link == link for b in member.disk.final)
+                hold(durable, f"{member.node} countersigned what is not on its disk")
+                hold(self.committed.get(height) == link, f"{height} was signed, not committed")
+
+    def _post(self, sender: NodeId, to: NodeId | None, data: bytes) -> None:
+        for peer in self.ids if to is None else (to,):
+            if peer != sender and self.members[peer].up and (sender, peer) not in self.cut:
+                self.wires.append(Wire(sender, peer, data))
+
+    def deliver(self, wire: Wire, keep: bool = False) -> None:
+        if not keep:
+            self.wires.remove(wire)
+        if self.members[wire.to].up and (wire.sender, wire.to) not in self.cut:
+            self.trace.update(wire.data)
+            vote = wire.message
+            if isinstance(vote, GiveVote) and vote.granted and not vote.trial:
+                earlier = self.votes.setdefault((wire.sender, vote.term), wire.to)
+                hold(earlier == wire.to, f"{wire.sender} voted twice in term {vote.term}")
+            self.feed(wire.to, Heard(wire.sender, wire.data))
+
+    def lose(self, to: int | None = None, sender: int | None = None) -> None:
+        """Whatever is on its way is lost."""
+        self.wires = [
+            wire
+            for wire in self.wires
+            if (to is not None and wire.to != to) or (sender is not None and wire.sender != sender)
+        ]
+
+    def partition(self, *sides: Collection[int]) -> None:
+        """Only members of one side hear each other. No sides: everybody hears everybody."""
+        before = set(self.cut)
+        self.cut = {
+            (a, b)
+            for a in self.ids
+            for b in self.ids
+            if a != b and sides and not any(a in side and b in side for side in sides)
+        }
+        self._tell_links(before)
+
+    def cut_link(self, a: int, b: int, both: bool = True) -> None:
+        before = set(self.cut)
+        self.cut = before | {(NodeId(a), NodeId(b))} | ({(NodeId(b), NodeId(a))} if both else set())
+        self._tell_links(before)
+
+    def _tell_links(self, before: set[tuple[NodeId, NodeId]]) -> None:
+        self.wires = [wire for wire in self.wires if (wire.sender, wire.to) not in self.cut]
+        for a in self.ids:
+            for b in self.ids:
+                if a == b or not self.members[a].up or not self.members[b].up:
+                    continue
+                was, now = (
+                    (a, b) in before or (b, a) in before,
+                    (a, b) in self.cut or (b, a) in self.cut,
+                )
+                if now and not was:
+                    self.feed(a, PeerDown(b))
+                elif was and not now:
+                    self.feed(a, PeerUp(b))
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def tick(self, advance_ms: int = 0) -> None:
+        """Time passes; whoever's deadline has come hears a tick."""
+        self.now_ms += advance_ms
+        for node in self.ids:
+            member = self.members[node]
+            if member.up and member.engine.deadline_ms <= self.now_ms:
+                self.feed(node, Tick())
+
+    def settle(self, for_ms: int, step_ms: int = 5) -> None:
+        """Run without new faults: everything is delivered, synced and fetched, in order."""
+        until_ms = self.now_ms + for_ms
+        while self.now_ms < until_ms:
+            self.tick(step_ms)
+            self.quiesce()
+
+    def quiesce(self) -> None:
+        """Deliver and sync until nothing moves."""
+        for _ in range(200):
+            busy = False
+            for node in self.ids:
+                member = self.members[node]
+                if member.up and member.steps:
+                    busy = True
+                    self.sync(node)
+                if member.up and member.behind is not None:
+                    for peer in self.ids:
+                        if (
+                            peer != node
+                            and (peer, node) not in self.cut
+                            and self.catch_up(node, peer)
+                        ):
+                            busy = True
+                            break
+            for wire in list(self.wires):
+                if wire in self.wires:
+                    busy = True
+                    self.deliver(wire)
+            if not busy:
+                return
+        raise Broken("messages never end")
+
+    def work(self, node: int, transactions: int = 1) -> None:
+        """Transactions wait at a member."""
+        member = self.members[NodeId(node)]
+        member.pool += transactions
+        self.feed(node, WorkWaiting(member.pool, member.pool, member.pool))
+
+    # -- questions and checks ------------------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader of the highest term, if one is up."""
+        leading = [m for m in self.members.values() if m.up and m.state.leads]
+        return max(leading, key=lambda m: m.state.term).node if leading else None
+
+    def elect(self, node: int) -> None:
+        """Let this member's clock run out first, and win."""
+        member = self.members[NodeId(node)]
+        for other in self.members.values():
+            other.state.clock.forget_leader()
+        member.state.clock.deadline_ms = self.now_ms
+        member.state.clock.barred_until_ms = 0
+        self.feed(node, Tick())
+        self.quiesce()
+        hold(member.state.leads, f"{node} did not win: {member.notes[-3:]}")
+
+    def heights(self) -> list[int]:
+        return [self.members[node].height for node in self.ids]
+
+    def _noted(self, member: Member, note: Note) -> None:
+        if note.name == "leader":
+            term = member.state.term
+            earlier = self.leaders.setdefault(term, member.node)
+            hold(earlier == member.node, f"two leaders of term {term}")
+            log, final = member.state.log, member.state.final_height
+            for height, link in self.committed.items():
+                if height > final:
+                    hold(log.link_at(height) == link, f"leader of {term} lacks committed {height}")
+
+    def _settled(self, height: int, link: Link) -> None:
+        known = self.committed.setdefault(height, link)
+        hold(known == link, f"two blocks are committed at height {height}")
+
+    def _check(self, member: Member) -> None:
+        state = member.state
+        log = state.log
+        for entry in log.entries:
+            place = (entry.block.height, entry.term)
+            hold(
+                self.placed.setdefault(place, entry.block.link) == entry.block.link, "log matching"
+            )
+        for height in range(state.final_height + 1, state.commit + 1):
+            link = log.link_at(height)
+            if link is not None:
+                self._settled(height, link)
+        hold(state.final_height == member.height, "engine and ledger stand apart")
+        hold(log.last_height >= state.final_height, "the log ends below the ledger")
+        if state.leads:
+            for peer, progress in state.progress.items():
+                key = (member.node, state.term, peer)
+                hold(progress.match >= self.matches.get(key, 0), "match went back")
+                self.matches[key] = progress.match
+                other = self.members[peer]
+                if other.up and other.state.term == state.term and progress.match > other.height:
+                    link = log.link_at(progress.match)
+                    hold(other.state.log.link_at(progress.match) == link, "match is not true")
