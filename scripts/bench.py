@@ -178,7 +178,7 @@ def flood(
 
 
 def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[str, Any]:
-    network = LocalNetwork.init(folder / "four", members=4)
+    network = LocalNetwork.init(folder / "four", members=4, engine=options.engine)
     network.start_all(observer=False)
     load = Loader(network)
     try:
@@ -196,6 +196,7 @@ def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[st
             "cpu_us_per_tx_per_node": round(full.cpu_us_per_tx_per_node, 2),
             "signature_check_us": round(full.signature_check_us, 2),
             "cpu_ratio": round(full.cpu_ratio, 3),
+            "engine": options.engine,
             "whole_check_us": round(full.check_us, 2),
             "load": facts,
         }
@@ -215,7 +216,7 @@ def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[st
 
 def measure_one(folder: Path, options: argparse.Namespace, say: Any) -> dict[str, Any]:
     say("one node: as much as it takes for 10 s")
-    network = LocalNetwork.init(folder / "one", members=1)
+    network = LocalNetwork.init(folder / "one", members=1, engine=options.engine)
     network.start_all(observer=False)
     load = Loader(network)
     try:
@@ -245,7 +246,7 @@ def table(result: dict[str, Any]) -> Table:
         "figure",
         "value",
         "wanted",
-        title="four PBFT nodes and the load on this machine",
+        title=f"four {result['engine']} nodes and the load on this machine",
         title_justify="left",
     )
     show.add_row("settled per second", f"{result['settled_per_s']:,.0f}", "≥ 4,500")
@@ -287,6 +288,7 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=int, default=30, help="length of the sustained measurement"
     )
+    parser.add_argument("--engine", choices=("pbft", "raft"), default="pbft")
     parser.add_argument("--latency-seconds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=200, help="payments of one request")
     parser.add_argument("--kills", type=int, default=3, help="how often the leader is killed")

@@ -36,6 +36,12 @@ def main() -> int:
         "--keep", action="store_true", help="leave the network running and say how to use it"
     )
     parser.add_argument(
+        "--engine",
+        choices=("pbft", "raft"),
+        default="pbft",
+        help="how blocks are agreed on; raft survives crashes only (default: pbft)",
+    )
+    parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the closing table for machines"
     )
     parser.add_argument(

@@ -44,7 +44,7 @@ def play(stage: Stage, options: argparse.Namespace) -> int:
     began = time.monotonic()
     folder = options.folder.resolve()
     stage.console.print("[bold]Tallystick[/]: four banks, one day, every outcome provable")
-    network = make_network(stage, folder, options.keep)
+    network = make_network(stage, folder, options.keep, options.engine)
     finished = False
     try:
         held, result = asyncio.run(tell(stage, network))
@@ -76,7 +76,7 @@ async def tell(stage: Stage, network: LocalNetwork) -> tuple[bool, dict[str, Any
     return held, result
 
 
-def make_network(stage: Stage, folder: Path, keep: bool) -> LocalNetwork:
+def make_network(stage: Stage, folder: Path, keep: bool, engine: str) -> LocalNetwork:
     stage.chapter(
         "A network is made",
         "A genesis file, identities and certificates; four banks' nodes and a regulator's observer.",
@@ -86,7 +86,7 @@ def make_network(stage: Stage, folder: Path, keep: bool) -> LocalNetwork:
         if not (folder / "genesis.json").is_file() and any(folder.iterdir()):
             raise Trouble(f"{folder} holds something else: name another place with --folder")
         shutil.rmtree(folder)
-    network = LocalNetwork.init(folder, members=4, keep=keep)
+    network = LocalNetwork.init(folder, members=4, keep=keep, engine=engine)
     stage.tell(f"genesis   {folder / 'genesis.json'}")
     names = [*network.members, OBSERVER]
     try:

@@ -52,7 +52,12 @@ class LocalNetwork:
 
     @classmethod
     def init(
-        cls, folder: Path, members: int = 4, base_port: int = 0, keep: bool = False
+        cls,
+        folder: Path,
+        members: int = 4,
+        base_port: int = 0,
+        keep: bool = False,
+        engine: str = "pbft",
     ) -> "LocalNetwork":
         """Make a new network in `folder`, which must not exist yet."""
         port = base_port or free_ports(2 * members + 4)
@@ -64,6 +69,8 @@ class LocalNetwork:
             str(members),
             "--base-port",
             str(port),
+            "--engine",
+            engine,
         )
         run = subprocess.run(
             tallystick(*command), capture_output=True, text=True, check=False, cwd=folder.parent

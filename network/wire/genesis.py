@@ -94,7 +94,7 @@ class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
     name: Name
     lane: Annotated[int, Meta(ge=0, lt=2**16)]
-    engine: Literal["pbft"]
+    engine: EngineName
     created_ms: TimeMs
     parameters: Parameters
     members: Annotated[tuple[MemberEntry, ...], Meta(min_length=1, max_length=bounds.MEMBERS_MAX)]

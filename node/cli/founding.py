@@ -19,6 +19,7 @@ from tallystick.network.transport.tls import make_identity
 from tallystick.network.wire.faults import invariant
 from tallystick.network.wire.genesis import (
     AssetEntry,
+    EngineName,
     Genesis,
     MemberEntry,
     Parameters,
@@ -74,6 +75,7 @@ class Plan:
     parameters: Parameters = USUAL_PARAMETERS
     rules: tuple[RuleEntry, ...] | None = None
     """None: `LIMITS_MINOR` for every asset."""
+    engine: EngineName = "pbft"
 
     def peer_port(self, index: int) -> int:
         return self.base_port + 2 * index
@@ -182,7 +184,7 @@ def _genesis(
         version=1,
         name=plan.name,
         lane=0,
-        engine="pbft",
+        engine=plan.engine,
         created_ms=now_ms,
         parameters=plan.parameters,
         members=tuple(

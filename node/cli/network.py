@@ -3,13 +3,19 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import OperationalError, Refused
-from tallystick.network.wire.genesis import Genesis, chain_of, genesis_from_json, genesis_hash
+from tallystick.network.wire.genesis import (
+    EngineName,
+    Genesis,
+    chain_of,
+    genesis_from_json,
+    genesis_hash,
+)
 from tallystick.network.wire.ids import ParticipantId
 from tallystick.node.cli.output import fail, say
 
@@ -33,7 +39,10 @@ def init(
     base_port: Annotated[
         int, typer.Option(min=1, max=65_000, help="First of the ports: two per node.")
     ] = 7600,
-    engine: Annotated[Literal["pbft"], typer.Option(help="How blocks are agreed on.")] = "pbft",
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="How blocks are agreed on. raft survives crashes only: no member may lie."),
+    ] = "pbft",
     name: Annotated[str, typer.Option(help="The network's name, for people.")] = "tallystick",
     force: Annotated[
         bool, typer.Option("--force", help="Replace a network that an earlier init made there.")
@@ -49,7 +58,7 @@ def init(
             f"--base-port {base_port} leaves no room for {2 * members + 2} ports below 65536",
         )
     _make_room(folder, force, as_json)
-    plan = Plan(folder, members, participants or members, base_port, name)
+    plan = Plan(folder, members, participants or members, base_port, name, engine=engine)
     try:
         founded = found(plan, time.time_ns() // 1_000_000)
     except (OSError, OperationalError) as error:

@@ -9,7 +9,6 @@ hears its own promises only then.
 from typing import assert_never
 
 from tallystick.consensus import api
-from tallystick.consensus.pbft import Pbft
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
@@ -22,6 +21,7 @@ from tallystick.node.core.asking import ask_for_missing
 from tallystick.node.core.block_data import BLOCK_DATA, describe
 from tallystick.node.core.catch_up import CatchUp, serve
 from tallystick.node.core.effects import Effects
+from tallystick.node.core.engines import engine_of
 from tallystick.node.core.events import (
     BodiesChecked,
     CheckedBody,
@@ -107,7 +107,8 @@ class Replica:
         self._store = store
         self._step = Step()
         self._guard_to_repeat = guard_to_repeat(self.ledger, guard)
-        self._engine = Pbft(
+        self._engine = engine_of(
+            genesis.engine,
             setup_of(self.ledger, self.me),
             Crypto(signer, verify),
             restored(self.ledger, self.judging, guard),
@@ -301,7 +302,8 @@ class Replica:
         match effect:
             case api.Say(message, to, promise):
                 if promise:
-                    step.promise(Channel.CONSENSUS, message, to)
+                    if to != self.me:
+                        step.promise(Channel.CONSENSUS, message, to)
                     step.durable.own.append(message)
                 else:
                     step.hearsay(Channel.CONSENSUS, message, to)

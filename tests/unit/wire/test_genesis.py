@@ -68,7 +68,7 @@ def test_white_space_is_free_and_nothing_else() -> None:
         (b'"lane": 0,', b"", RejectReason.MALFORMED),
         (b'"lane": 0', b'"lane": 0, "note": 1', RejectReason.MALFORMED),
         (b'"version": 1', b'"version": 2', RejectReason.MALFORMED),
-        (b'"engine": "pbft"', b'"engine": "raft"', RejectReason.MALFORMED),
+        (b'"engine": "pbft"', b'"engine": "zab"', RejectReason.MALFORMED),
         (b'"code": "USD"', b'"code": "usd"', RejectReason.MALFORMED),
         (b'"seed": "01', b'"seed": "', RejectReason.MALFORMED),
         (b'"seed": "01', b'"seed": "0101', RejectReason.MALFORMED),
