@@ -32,20 +32,27 @@ def test_an_idle_network_owes_an_empty_block_after_the_idle_time() -> None:
     assert leader().due_ms(0, 700) == 700 + TIMING.idle_block_ms
 
 
-def test_a_block_that_is_not_full_waits_for_the_one_before_it() -> None:
-    batching = leader()
-    batching.heard(9, 9, 0)
-    assert batching.due_ms(1, 0) is None
-    assert batching.due_ms(0, 0) == 0
+def test_under_light_load_a_block_does_not_wait_for_the_one_before_it() -> None:
+    light = under_load(LIGHT_PER_S)
+    assert light.due_ms(1, 11_000) == light.last_proposal_ms
+    assert light.due_ms(light.pipeline, 11_000) is None, "but for room in the pipeline"
+    light.waiting = 0
+    assert light.due_ms(1, 11_000) is None, "an empty block follows the last decision only"
+
+
+def test_under_load_a_block_that_is_not_full_waits_for_the_one_before_it() -> None:
+    busy = under_load(LIGHT_PER_S + 1)
+    assert busy.due_ms(1, 11_000) is None
+    assert busy.due_ms(0, 11_000) == busy.last_proposal_ms + busy.gap_ms
 
 
 def test_a_full_block_goes_out_while_the_pipeline_has_room_and_not_beyond() -> None:
-    batching = leader(pipeline=2)
-    batching.heard(10, 10, 0)
-    assert batching.due_ms(1, 0) == 0
-    assert batching.due_ms(2, 0) is None
-    batching.heard(9, 10, 0)
-    assert batching.due_ms(1, 0) is None, "one less is not full"
+    batching = under_load(HEAVY_PER_S)
+    batching.waiting = batching.block_transactions_max
+    assert batching.due_ms(1, 11_000) == 0
+    assert batching.due_ms(2, 11_000) is None
+    batching.waiting -= 1
+    assert batching.due_ms(1, 11_000) is None, "one less is not full"
 
 
 def test_the_gap_follows_the_arrival_rate_from_nothing_to_its_bound() -> None:

@@ -99,6 +99,19 @@ def test_a_child_of_another_parent_gets_no_prepare() -> None:
     assert "equivocation" in table.seats[NodeId(1)].notes
 
 
+def test_a_restarted_member_prepares_no_second_block_of_an_equivocating_leader() -> None:
+    """Amnesia: its memory is gone, its guard is not."""
+    table = Table(4)
+    first, other = make_block(1, GENESIS, "a"), make_block(1, GENESIS, "other")
+    table.hear(1, heard(0, proposal(0, 0, first)))
+    assert [vote.link for vote in table.said(Vote, 1)] == [first.link]
+    table.crash(1)
+    table.lose()
+    table.restart(1)
+    table.hear(1, heard(0, proposal(0, 0, other)))
+    assert table.said(Vote, 1) == []
+
+
 @pytest.mark.parametrize(
     ("why", "message"),
     [

@@ -7,6 +7,7 @@ from tallystick.consensus import api
 from tallystick.consensus.pbft.messages import (
     MESSAGE,
     Decided,
+    Message,
     NewView,
     Proposal,
     Standing,
@@ -87,6 +88,57 @@ def test_a_short_view_does_not_hide_the_tip() -> None:
     table.run(1_500, lambda s, to, m: 3 not in (s, to) and not (s == 1 and isinstance(m, Proposal)))
     table.run(1_500, but(3))
     assert table.seats[NodeId(2)].chain[:2] == decided
+
+
+def test_of_one_view_the_tip_is_the_highest() -> None:
+    """Heights 1 and 2 are committed where one member alone knows it; the old leader knows a certificate for 1 only."""
+    table = Table(4, pipeline=2, block_max=1)
+    table.hear(0, api.WorkWaiting(2, 2, 2))
+
+    def rule(_: NodeId, to: NodeId, message: Message) -> bool:
+        if isinstance(message, Vote) and message.phase == Phase.PREPARE:
+            return to != 0 or message.height == 1
+        return not is_commit(message) or to == 3
+
+    table.deliver(rule)
+    assert table.heights() == [0, 0, 0, 2]
+    known = [table.engine(node)._state.high for node in range(3)]
+    assert [certificate and certificate.rank for certificate in known] == [(0, 1), (0, 2), (0, 2)]
+    table.crash(3)
+    table.lose()
+    table.run(1_000, but(3))
+    assert table.heights()[0] >= 2
+    assert table.chains_agree()
+
+
+def test_a_later_view_outranks_a_greater_height() -> None:
+    """View 0 leaves a certificate for height 2 with one member; view 1 does not see it and commits another height 1."""
+    table = Table(4, pipeline=2, block_max=1)
+    table.hear(0, api.WorkWaiting(2, 2, 2))
+
+    def first(_: NodeId, to: NodeId, message: Message) -> bool:
+        if isinstance(message, Vote):
+            return to == 3 and message.phase == Phase.PREPARE
+        return True
+
+    table.deliver(first)
+    stale = table.engine(3)._state.high
+    assert stale is not None
+    assert stale.rank == (0, 2)
+    table.lose()
+    # Member 3 is away while the others decide height 1 in view 1; only member 1 learns that it is final.
+    table.work(1)
+
+    def second(sender: NodeId, to: NodeId, message: Message) -> bool:
+        return 3 not in (sender, to) and (not is_commit(message) or to == 1)
+
+    while not table.heights()[1]:
+        table.run(10, second)
+    table.crash(1)
+    table.lose()
+    table.run(2_500, but(1))
+    assert min(table.heights()[node] for node in (0, 2, 3)) >= 1
+    assert table.chains_agree()
 
 
 def test_the_tip_is_proposed_again_byte_for_byte_and_nothing_below_it() -> None:
