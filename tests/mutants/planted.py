@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
-from pytest import MonkeyPatch
 
 from tallystick.consensus import api
 from tallystick.consensus.accountability import guard
@@ -30,7 +30,7 @@ from tests.mutants.killers import play, seed
 from tests.unit.consensus import test_guard, test_normal_case, test_view_change
 from tests.unit.core import test_catch_up, test_judging, test_mempool, test_restart
 
-Plant = Callable[[MonkeyPatch], None]
+Plant = Callable[[pytest.MonkeyPatch], None]
 Killer = Callable[[], None]
 
 
@@ -63,7 +63,7 @@ def mutant(*killers: Killer) -> Callable[[Plant], Plant]:
     play(test_restart.test_a_holder_signs_only_when_the_batch_is_on_its_disk),
     seed(3),
 )
-def promise_released_before_durability(patch: MonkeyPatch) -> None:
+def promise_released_before_durability(patch: pytest.MonkeyPatch) -> None:
     """A vote or an acknowledgement leaves at once (etcd 14370, PySyncObj)."""
 
     def promise(self: step.Step, channel: Any, payload: bytes, to: NodeId | None = None) -> None:
@@ -73,7 +73,7 @@ def promise_released_before_durability(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_view_change.test_what_is_said_again_is_a_promise_again), seed(3))
-def repeated_statements_do_not_wait(patch: MonkeyPatch) -> None:
+def repeated_statements_do_not_wait(patch: pytest.MonkeyPatch) -> None:
     """What is said again leaves before the record that it rests on is durable."""
     promised = state.PbftState.promise
 
@@ -87,7 +87,7 @@ def repeated_statements_do_not_wait(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_restart.test_a_member_does_not_count_its_own_vote_before_it_is_durable))
-def own_vote_counts_before_it_is_durable(patch: MonkeyPatch) -> None:
+def own_vote_counts_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     """The engine hears its promises when it makes them, not when they are on the disk."""
     carried_out = replica.Replica._carry_out
 
@@ -104,7 +104,7 @@ def own_vote_counts_before_it_is_durable(patch: MonkeyPatch) -> None:
 @mutant(
     play(test_restart.test_a_guard_behind_its_database_catches_up_before_anything_leaves), seed(87)
 )
-def guard_stays_behind_after_a_crash(patch: MonkeyPatch) -> None:
+def guard_stays_behind_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     """After a crash between database and guard the key's own record is not brought up."""
     patch.setattr(replica, "guard_to_repeat", lambda *_: None)
 
@@ -112,7 +112,7 @@ def guard_stays_behind_after_a_crash(patch: MonkeyPatch) -> None:
 @mutant(
     play(test_restart.test_a_batch_that_is_sent_on_while_it_is_read_back_keeps_its_row), seed(7)
 )
-def batch_row_deleted_while_it_is_needed(patch: MonkeyPatch) -> None:
+def batch_row_deleted_while_it_is_needed(patch: pytest.MonkeyPatch) -> None:
     """A batch that is read back and brings nothing new is deleted, whoever else rests on its row."""
     plain = intake.Intake._from_disk
 
@@ -126,7 +126,7 @@ def batch_row_deleted_while_it_is_needed(patch: MonkeyPatch) -> None:
 
 
 @mutant(seed(19), seed(34))
-def disk_that_lies(patch: MonkeyPatch) -> None:
+def disk_that_lies(patch: pytest.MonkeyPatch) -> None:
     """fsync says yes and keeps nothing of every third write (ATC '20). The checkers must see it; the nodes cannot."""
     honest = MemoryStore.write
     count = [0]
@@ -148,7 +148,7 @@ def disk_that_lies(patch: MonkeyPatch) -> None:
     ),
     play(test_guard.test_the_chain_rule_survives_a_restart),
 )
-def guard_not_consulted(patch: MonkeyPatch) -> None:
+def guard_not_consulted(patch: pytest.MonkeyPatch) -> None:
     """Everything may be signed, and nothing is remembered (CometBFT ADR-056)."""
     patch.setattr(guard.Guard, "_vacant", lambda *_: True)
     patch.setattr(guard.Guard, "last_prepared", lambda *_: None)
@@ -156,7 +156,7 @@ def guard_not_consulted(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_guard.test_kinds_and_heights_do_not_stand_in_each_others_way))
-def guard_refuses_whatever_is_lower(patch: MonkeyPatch) -> None:
+def guard_refuses_whatever_is_lower(patch: pytest.MonkeyPatch) -> None:
     """'Lower position: refuse' blocks the pipeline: COMMIT(1) after PREPARE(2)."""
     vacant = guard.Guard._vacant
 
@@ -168,13 +168,13 @@ def guard_refuses_whatever_is_lower(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_guard.test_joining_a_view_by_whatever_message_raises_the_floor))
-def joining_a_view_keeps_the_floor(patch: MonkeyPatch) -> None:
+def joining_a_view_keeps_the_floor(patch: pytest.MonkeyPatch) -> None:
     """A member that joined by a new view may still sign in the old one."""
     patch.setattr(guard.Guard, "join", lambda *_: None)
 
 
 @mutant(play(test_normal_case.test_votes_of_two_views_never_add_up))
-def votes_of_two_views_add_up(patch: MonkeyPatch) -> None:
+def votes_of_two_views_add_up(patch: pytest.MonkeyPatch) -> None:
     """Equal votes of views 2 and 3 are pooled into one certificate."""
     heard = ordering.on_vote
 
@@ -186,13 +186,13 @@ def votes_of_two_views_add_up(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_normal_case.test_five_members_do_not_decide_with_three_votes))
-def quorum_of_2f_plus_1(patch: MonkeyPatch) -> None:
+def quorum_of_2f_plus_1(patch: pytest.MonkeyPatch) -> None:
     """With five members {a,b,c} and {c,d,e} share only c."""
     patch.setattr(state, "quorum_of", lambda members: 2 * ((members - 1) // 3) + 1)
 
 
 @mutant(play(test_normal_case.test_a_child_of_another_parent_gets_no_prepare))
-def prepare_for_a_child_of_another_parent(patch: MonkeyPatch) -> None:
+def prepare_for_a_child_of_another_parent(patch: pytest.MonkeyPatch) -> None:
     """A leader certifies 1, then 2' on 1': PREPARE(2') would imply what nobody prepared."""
 
     def next_block(at: state.PbftState) -> Any:
@@ -205,7 +205,7 @@ def prepare_for_a_child_of_another_parent(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_normal_case.test_prepares_do_not_count_as_commits))
-def commit_after_prepares(patch: MonkeyPatch) -> None:
+def commit_after_prepares(patch: pytest.MonkeyPatch) -> None:
     """A prepared certificate is taken for a decision: the fast path that breaks the view change."""
     prepared = ordering._on_prepared
 
@@ -228,26 +228,26 @@ def largest(rank: Callable[[Certificate], Any]) -> Callable[[Iterable[ViewChange
 
 
 @mutant(play(test_view_change.test_of_one_view_the_tip_is_the_highest))
-def tip_by_view_alone(patch: MonkeyPatch) -> None:
+def tip_by_view_alone(patch: pytest.MonkeyPatch) -> None:
     """View 0 commits 1 and 2; a member that knows 1 only decides the tip; 2 is replaced."""
     patch.setattr(view_change, "tip_of", largest(lambda certificate: certificate.view))
 
 
 @mutant(play(test_view_change.test_a_later_view_outranks_a_greater_height))
-def tip_by_height_first(patch: MonkeyPatch) -> None:
+def tip_by_height_first(patch: pytest.MonkeyPatch) -> None:
     """View 0 prepares 1 and 2, view 1 commits another 1; view 2 takes the stale 2."""
     patch.setattr(view_change, "tip_of", largest(lambda certificate: (certificate.height, certificate.view)))  # fmt: skip
 
 
 @mutant(play(test_view_change.test_a_leader_dies_when_it_alone_knows_that_a_block_is_final))
-def prepared_request_lost_in_a_view_change(patch: MonkeyPatch) -> None:
+def prepared_request_lost_in_a_view_change(patch: pytest.MonkeyPatch) -> None:
     """View changes show no prepared certificate (indy-plenum PR 1268)."""
     signed = view_change.signed_change
     patch.setattr(view_change, "signed_change", lambda at, view, _: signed(at, view, None))
 
 
 @mutant(play(test_view_change.test_a_member_that_committed_and_then_prepared_nothing_shows_its_commit_certificate))  # fmt: skip
-def view_change_omits_the_commit_certificate(patch: MonkeyPatch) -> None:
+def view_change_omits_the_commit_certificate(patch: pytest.MonkeyPatch) -> None:
     """Once a block is known committed its certificate is shown no more; only that member knew."""
     signed = view_change.signed_change
 
@@ -259,13 +259,13 @@ def view_change_omits_the_commit_certificate(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_view_change.test_a_new_view_shows_q_view_changes))
-def new_view_of_too_few(patch: MonkeyPatch) -> None:
+def new_view_of_too_few(patch: pytest.MonkeyPatch) -> None:
     """Two view changes of four open a view."""
     patch.setattr(view_change, "_justified", lambda *_: True)
 
 
 @mutant(play(test_view_change.test_a_view_change_with_a_certificate_that_is_none_does_not_count))
-def certificates_of_view_changes_unchecked(patch: MonkeyPatch) -> None:
+def certificates_of_view_changes_unchecked(patch: pytest.MonkeyPatch) -> None:
     """One liar's certificate becomes everybody's tip."""
     patch.setattr(view_change, "genuine_certificate", lambda *_: True)
 
@@ -273,19 +273,19 @@ def certificates_of_view_changes_unchecked(patch: MonkeyPatch) -> None:
 @mutant(
     play(test_normal_case.test_a_proposal_is_judged_as_fresh_and_a_tip_that_is_carried_over_is_not)
 )
-def time_test_on_carried_over_blocks(patch: MonkeyPatch) -> None:
+def time_test_on_carried_over_blocks(patch: pytest.MonkeyPatch) -> None:
     """A block that was prepared grows old, and no view can finish it (indy-plenum 1488)."""
     patch.setattr(ordering, "Judge", lambda view, block, _, age: Judge(view, block, True, age))
 
 
 @mutant(play(test_normal_case.test_the_age_of_a_view_is_counted_from_the_last_certificate))
-def lateness_by_the_absolute_view(patch: MonkeyPatch) -> None:
+def lateness_by_the_absolute_view(patch: pytest.MonkeyPatch) -> None:
     """At view 1,000 a leader may freeze time for hours."""
     patch.setattr(ordering, "Judge", lambda view, block, fresh, _: Judge(view, block, fresh, view))
 
 
 @mutant(play(test_view_change.test_one_member_gone_ahead_alone_counts_as_gone))
-def members_further_ahead_do_not_count(patch: MonkeyPatch) -> None:
+def members_further_ahead_do_not_count(patch: pytest.MonkeyPatch) -> None:
     """Two wait for view 1, one has gone on to 2, one is dead: they wait for ever."""
     opened = view_change._open
 
@@ -300,7 +300,7 @@ def members_further_ahead_do_not_count(patch: MonkeyPatch) -> None:
 @mutant(
     *(play(test_view_change.test_after_a_blackout_everybody_leaves_again, down) for down in (2, 3))
 )
-def own_view_change_forgotten_after_a_restart(patch: MonkeyPatch) -> None:
+def own_view_change_forgotten_after_a_restart(patch: pytest.MonkeyPatch) -> None:
     """Nobody counts itself, no q view changes come together, nobody's timer runs."""
     began = core.Pbft.__init__
 
@@ -314,7 +314,7 @@ def own_view_change_forgotten_after_a_restart(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_view_change.test_a_restarted_leader_hands_its_view_on))
-def restarted_leader_goes_on(patch: MonkeyPatch) -> None:
+def restarted_leader_goes_on(patch: pytest.MonkeyPatch) -> None:
     """It proposes again in a view in which it may have proposed something else."""
     began = core.Pbft.__init__
 
@@ -326,7 +326,7 @@ def restarted_leader_goes_on(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_normal_case.test_a_leader_that_is_alone_wakes_for_nothing), seed(26))
-def deadline_in_the_past_while_isolated(patch: MonkeyPatch) -> None:
+def deadline_in_the_past_while_isolated(patch: pytest.MonkeyPatch) -> None:
     """An isolated member asks for one tick after the other."""
     patch.setattr(state.PbftState, "reaches_quorum", property(lambda _: True))
     patch.setattr(view_change, "leave", lambda *_: None)
@@ -336,7 +336,7 @@ def deadline_in_the_past_while_isolated(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_judging.test_a_block_that_orders_something_again_is_refused), seed(1))
-def exactly_once_off(patch: MonkeyPatch) -> None:
+def exactly_once_off(patch: pytest.MonkeyPatch) -> None:
     """What was ordered is ordered again: the same receipt twice, the money twice."""
     patch.setattr(machine, "_ordering_fault", lambda *_: None)
     patch.setattr(proposing.Proposing, "_orderable", lambda *_: True)
@@ -357,13 +357,13 @@ PLAIN_TRANSFER = machine._CONTRACTS[Transfer][1]
 
 
 @mutant(seed(1))
-def one_cent_too_many(patch: MonkeyPatch) -> None:
+def one_cent_too_many(patch: pytest.MonkeyPatch) -> None:
     """Conservation off by one: our own invariant halts the node before it signs."""
     patch.setitem(machine._CONTRACTS, Transfer, (3, generous))
 
 
 @mutant(seed(1))
-def one_cent_too_many_and_no_invariant(patch: MonkeyPatch) -> None:
+def one_cent_too_many_and_no_invariant(patch: pytest.MonkeyPatch) -> None:
     """The same with the invariant switched off: the simulator's own sums find it."""
     patch.setitem(machine._CONTRACTS, Transfer, (3, generous))
     patch.setattr(machine, "check_supply", lambda *_: None)
@@ -371,7 +371,7 @@ def one_cent_too_many_and_no_invariant(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_catch_up.test_a_hostile_answer_moves_and_stops_nobody, test_catch_up.other_transactions, lab=test_catch_up.lab), seed(78))  # fmt: skip
-def transactions_of_a_run_unchecked(patch: MonkeyPatch) -> None:
+def transactions_of_a_run_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A peer answers with genuine headers and other bodies, and the honest node halts."""
 
     class Anything(bytes):
@@ -387,12 +387,12 @@ def transactions_of_a_run_unchecked(patch: MonkeyPatch) -> None:
 
 
 @mutant(play(test_mempool.test_the_first_look_finds_all_that_is_overdue), seed(8))
-def expired_transactions_stay(patch: MonkeyPatch) -> None:
+def expired_transactions_stay(patch: pytest.MonkeyPatch) -> None:
     """After a restart the pool is never swept: what is overdue is owed for ever, and views change without end."""
     patch.setattr(Mempool, "expired", lambda *_: [])
 
 
 @mutant(seed(72))
-def far_deadlines_are_taken_in(patch: MonkeyPatch) -> None:
+def far_deadlines_are_taken_in(patch: pytest.MonkeyPatch) -> None:
     """A hostile member hands on a deadline ten years ahead."""
     patch.setattr(intake.Intake, "_too_far", lambda *_: False)
