@@ -4,7 +4,7 @@ Unknown fields are ignored, so that a newer node may say more. What does not fit
 nonsense is treated like one that lies.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,10 @@ T = TypeVar("T")
 Text = Annotated[str, Meta(max_length=4_096)]
 HexText = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
 State = Literal["refused", "pending", "received", "accepted", "final"]
+
+OPENINGS_MAX: Final = 4_096
+"""Brackets and braces in one JSON answer; the fullest honest one opens a few hundred. It bounds the nesting: msgspec follows
+that as deep as Python's recursion limit, which an app's libraries may have raised until the C stack overruns."""
 
 RANK: dict[str, int] = {"refused": 0, "pending": 0, "received": 1, "accepted": 2, "final": 3}
 """How far a transaction got. Pending: the node had not yet put it on its disk when the time was over."""
@@ -103,8 +107,8 @@ class StatusAnswer(Struct, frozen=True):
     ready: bool
 
 
-class BulkResult(Struct, array_like=True, frozen=True):
-    """One transaction of a binary bulk answer."""
+class BulkResult(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One transaction of a binary bulk answer. Closed, so that its type bounds its nesting."""
 
     state: Annotated[int, Meta(ge=0, le=4)]
     body_id: bytes
@@ -113,7 +117,7 @@ class BulkResult(Struct, array_like=True, frozen=True):
     index: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class BulkAnswer(Struct, array_like=True, frozen=True):
+class BulkAnswer(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     results: tuple[BulkResult, ...]
     bundles: tuple[bytes, ...]
 
@@ -122,6 +126,8 @@ def read_json(answer: Answer, type_: type[T]) -> T:
     """The body of a 200 answer. `Untrusted` if it does not fit; a problem document is raised as its `WalletError`."""
     if answer.status != 200:
         raise problem_of(answer)
+    if _opens_too_much(answer):
+        raise Untrusted(f"{answer.node} answered with more than {OPENINGS_MAX} brackets")
     try:
         return msgspec.json.decode(answer.body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -141,7 +147,11 @@ def read_bulk(answer: Answer) -> BulkAnswer:
 def problem_of(answer: Answer) -> WalletError:
     """The typed error of an answer that is not 200."""
     try:
-        problem = msgspec.json.decode(answer.body, type=Problem)
+        problem = msgspec.json.decode(b"" if _opens_too_much(answer) else answer.body, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Untrusted(f"{answer.node} answered HTTP {answer.status} without a problem document")
     return from_problem(problem.code, problem.detail or problem.title)
+
+
+def _opens_too_much(answer: Answer) -> bool:
+    return answer.body.count(b"[") + answer.body.count(b"{") > OPENINGS_MAX

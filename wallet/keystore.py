@@ -5,8 +5,10 @@ same error. The cryptography is eth-keyfile's. Files are 0600 and never overwrit
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,9 @@ from tallystick.wallet.errors import BadKeystore
 
 FILE_BYTES_MAX: Final = 64 * 1024
 """A keystore has about 500 bytes."""
+
+OPENINGS_MAX: Final = 64
+"""Brackets and braces in a file; a keystore opens 4. It bounds the nesting, which no typed decoder does here."""
 
 SCRYPT_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
 """128·N·r: the common N = 262,144, r = 8 needs 256 MiB."""
@@ -40,12 +45,12 @@ _SENTENCE = (
 
 def encrypt(private_key: bytes, password: str, fast: bool = False) -> dict[str, Any]:
     """A keystore document. `private_key` 32 bytes; `fast` spends little on the password and is for tests."""
-    from eth_keyfile.keyfile import create_keyfile_json
-
     check_private_key(private_key)
     secret = _password_bytes(password)
     rounds = SCRYPT_N_FAST if fast else SCRYPT_N
-    document: dict[str, Any] = create_keyfile_json(private_key, secret, 3, "scrypt", rounds)
+    document: dict[str, Any] = _library().create_keyfile_json(
+        private_key, secret, 3, "scrypt", rounds
+    )
     return document
 
 
@@ -56,10 +61,9 @@ def decrypt(document: Mapping[str, Any], password: str) -> bytes:
         checked = _checked(document)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise BadKeystore(_SENTENCE) from None
-    from eth_keyfile.keyfile import decode_keyfile_json
-
+    library = _library()
     try:
-        private_key = bytes(decode_keyfile_json(checked, secret))
+        private_key = bytes(library.decode_keyfile_json(checked, secret))
         check_private_key(private_key)
         # The MAC does not cover the IV: a changed one opens to another key, which only the address tells.
         claimed = address_of(document)
@@ -114,7 +118,8 @@ def load(path: Path) -> dict[str, Any]:
         raise BadKeystore(
             f"{path}: {error.strerror or error}", hint="Check the path and its permissions."
         ) from None
-    if len(content) > FILE_BYTES_MAX:
+    openings = content.count(b"[") + content.count(b"{")
+    if len(content) > FILE_BYTES_MAX or openings > OPENINGS_MAX:
         raise BadKeystore(_SENTENCE)
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
@@ -140,6 +145,19 @@ def address_of(document: Mapping[str, Any]) -> str:
         if isinstance(address, str) and len(address) <= 42
         else ""
     )
+
+
+def _library() -> ModuleType:
+    """eth-keyfile, imported when it is needed, without what its import does to the process.
+
+    py_ecc, far below it, raises Python's recursion limit to 100,000: then a decoder that follows nested brackets overruns
+    the C stack before the limit stops it.
+    """
+    limit = sys.getrecursionlimit()
+    from eth_keyfile import keyfile
+
+    sys.setrecursionlimit(limit)
+    return keyfile
 
 
 def _password_bytes(password: str) -> bytes:
