@@ -81,7 +81,8 @@ class AccountAnswer(Struct, frozen=True):
 
 class TransactionAnswer(Struct, frozen=True):
     state: State
-    body_id: HexText
+    body_id: HexText | None = None
+    """None while it waits, like `digest`: the node names only what the ledger holds."""
     digest: HexText | None = None
 
 

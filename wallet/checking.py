@@ -104,6 +104,10 @@ class Checker:
             raise Untrusted(f"{node} gave the receipt of another transaction")
         if digest is not None and outcome.digest != digest:
             raise Untrusted(f"{node} gave the receipt of another digest")
+        reason = BY_NUMBER.get(outcome.reason)
+        # Anybody may have sent such bytes, so they say nothing about the payer's own: that one may still settle.
+        if reason in _UNAUTHORISED or (digest is None and reason is RejectReason.ID_TAKEN):
+            raise Untrusted(f"{node} gave the receipt of a transaction that did not take the id")
         return outcome_of(receipt)
 
     def accepted(self, node: str, result: SubmitResult, signed: Signed) -> Accepted:

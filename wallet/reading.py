@@ -84,7 +84,7 @@ class Reader:
         def pending(endpoint: Endpoint, answer: Answer) -> Outcome:
             state = read_json(answer, TransactionAnswer)
             known = TxDigest(bytes.fromhex(state.digest or "") or (digest or b""))
-            body = BodyId(bytes.fromhex(state.body_id))
+            body = BodyId(bytes.fromhex(state.body_id or ""))
             return Pending(Reference(account, id_, known, body), state.state)
 
         try:
