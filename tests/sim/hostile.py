@@ -80,6 +80,10 @@ class Hostile:
                 return [frame, *self._stuffing(to)]
             case "withholder":
                 return self._withhold(frame)
+            case "selective":
+                return [frame] if self.draw.random() < 0.5 else []
+            case "silent":
+                return []
             case _:
                 return [frame]
 

@@ -24,6 +24,8 @@ HOSTILE = (
     "garbage",
     "stuffer",
     "withholder",
+    "selective",
+    "silent",
 )
 """What an arbitrary member does; see `hostile`."""
 
@@ -83,7 +85,7 @@ def plan_of(seed: int) -> Plan:
     """Everything that the seed decides before the run begins."""
     draw = Random(f"plan/{seed}")
     members = draw.choice((4, 4, 4, 4, 4, 4, 5, 5, 7, 1))
-    hostile = _hostile(draw, members)
+    hostile = _hostile(draw, seed, members)
     parameters = Parameters(
         max_validity_ms=draw.choice((4_000, 20_000, 600_000)),
         window_ms=draw.choice((1_000, 2_000, 4_000)),
@@ -135,7 +137,7 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def _hostile(draw: Random, members: int) -> dict[int, str]:
+def _hostile(draw: Random, seed: int, members: int) -> dict[int, str]:
     """In two of five runs, up to f members are arbitrary; member 0 leads first, so it is often one of them."""
     faults = faults_of(members)
     if not faults or draw.random() < 0.6:
@@ -143,4 +145,10 @@ def _hostile(draw: Random, members: int) -> dict[int, str]:
     chosen = [0] if draw.random() < 0.5 else [draw.randrange(members)]
     if faults > 1 and draw.random() < 0.5:
         chosen.append((chosen[0] + draw.randrange(1, members)) % members)
-    return {node: draw.choice(HOSTILE) for node in sorted(chosen)}
+    natures = {node: draw.choice(HOSTILE[:10]) for node in sorted(chosen)}
+    # What was added later leaves the other seeds as they were.
+    later = Random(f"natures/{seed}")
+    return {
+        node: later.choice((*HOSTILE[10:], "wrong-link")) if later.random() < 0.25 else nature
+        for node, nature in natures.items()
+    }
