@@ -149,7 +149,7 @@ class Pbft:
                 if news and view_change.genuine_certificate(state, certificate):
                     ordering.on_commit_certificate(state, certificate, now_ms)
             case Standing():
-                view_change.on_standing(state, sender, said)
+                view_change.on_standing(state, sender, said, now_ms)
             case AskBlock(link):
                 block = state.blocks.get(link)
                 if block is not None:

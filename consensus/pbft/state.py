@@ -21,6 +21,9 @@ from tallystick.network.wire.signing import Phase, vote_message
 HEIGHTS_AHEAD_MAX = 64
 """Votes and proposals further above the last final block are not kept: whoever is that far behind catches up."""
 
+HELP_MS_MIN = 50
+"""A member that asks again sooner is not answered: each answer is signed and written. Honest ones wait three times as long."""
+
 VIEWS_AHEAD_MAX = 2
 """Votes and proposals of views further ahead are not kept: a new view brings what is needed."""
 
@@ -80,6 +83,8 @@ class PbftState:
     changes: dict[NodeId, ViewChange] = field(default_factory=dict)
     disagreements: dict[Link, set[NodeId]] = field(default_factory=dict)
     stash: dict[View, list[Proposal]] = field(default_factory=dict)
+    helped_ms: dict[NodeId, int] = field(default_factory=dict)
+    """When each member was last told again what we had said."""
     connected: set[NodeId] = field(default_factory=set)
     """Members that we have a connection to."""
     outstanding: int = 0
@@ -130,6 +135,14 @@ class PbftState:
     ) -> bytes:
         setup = self.setup
         return vote_message(setup.chain, setup.lane, setup.epoch, view, height, phase, link, parent)
+
+    def may_help(self, member: NodeId, now_ms: int) -> bool:
+        """Has it been long enough since we last said everything again to this member? Asking costs nothing, answering does."""
+        last_ms = self.helped_ms.get(member)
+        if last_ms is not None and now_ms < last_ms + HELP_MS_MIN:
+            return False
+        self.helped_ms[member] = now_ms
+        return True
 
     # -- effects -------------------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms:
     if change.signer != sender or change.epoch != state.setup.epoch or change.view < state.view:
         return None
     if change.view == state.view and state.active:
-        if state.new_view is not None:
+        if state.new_view is not None and state.may_help(sender, now_ms):
             state.promise(state.new_view, to=sender)
         return None
     known = state.changes.get(sender)
@@ -243,9 +243,9 @@ def tell_standing(state: PbftState, to: NodeId | None = None) -> None:
     ask_for_tip(state)
 
 
-def on_standing(state: PbftState, sender: NodeId, standing: Standing) -> None:
+def on_standing(state: PbftState, sender: NodeId, standing: Standing, now_ms: int) -> None:
     """Whoever is ahead helps: a certificate, a new view, or our own votes again."""
-    if standing.epoch != state.setup.epoch:
+    if standing.epoch != state.setup.epoch or not state.may_help(sender, now_ms):
         return
     if standing.height < state.final_height and state.final_certificate is not None:
         state.say(Decided(state.final_certificate), to=sender)
