@@ -15,6 +15,7 @@ from tallystick.consensus.pbft.messages import (
     Vote,
     changes_digest,
 )
+from tallystick.consensus.pbft.state import HELP_MS_MIN
 from tallystick.consensus.pbft.view_change import signed_change
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
@@ -427,6 +428,25 @@ def test_whoever_is_behind_is_helped_by_whoever_is_ahead() -> None:
     table.deliver(but(3))
     table.hear(0, heard(3, Standing(Epoch(0), View(0), True, Height(0))))
     assert [m.certificate.height for m in table.said(Decided, 0)] == [1]
+
+
+def test_whoever_asks_without_rest_is_answered_now_and_then() -> None:
+    """Each answer is signed and written to the disk: a hostile member must not get one for every question."""
+    table = Table(4)
+    table.work()
+    table.deliver(lambda _, __, message: isinstance(message, Proposal))
+    table.lose()
+    standing = heard(3, Standing(Epoch(0), View(0), True, Height(0)))
+    for _ in range(100):
+        table.hear(0, standing)
+    assert len([to for _, to, _ in table.wire if to == 3]) <= 3
+    table.lose()
+    table.now_ms += HELP_MS_MIN - 1
+    table.hear(0, standing)
+    assert table.wire == []
+    table.now_ms += 1
+    table.hear(0, standing)
+    assert table.said(Proposal, 0) != []
 
 
 def test_a_leader_without_the_tips_bytes_asks_for_them_and_opens_the_view_then() -> None:
