@@ -43,7 +43,7 @@ def on_append(state: RaftState, sender: NodeId, append: Append, now_ms: int) -> 
         return None
     state.verified = max(state.verified, equal)
     advance_commit(state)
-    if append.round or (entries and equal == last):
+    if append.round or (append.entries and equal == last):
         _acknowledge(state, min(Height(last), state.verified), append.round)
     return None
 

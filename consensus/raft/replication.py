@@ -174,7 +174,9 @@ def on_acked(state: RaftState, sender: NodeId, acked: Acked, now_ms: int) -> Non
     progress.final_height = max(progress.final_height, acked.final_height)
     if acked.match >= progress.match:
         progress.match = acked.match
-        progress.next = max(progress.next, acked.match + 1)
+        # What is final there needs not be sent; whether it is equal, the next append asks.
+        known = max(acked.match, min(acked.final_height, state.log.last_height))
+        progress.next = max(progress.next, known + 1)
         progress.probing = progress.paused = False
     return None
 
