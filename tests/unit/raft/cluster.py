@@ -1,11 +1,10 @@
 """A Raft cluster in memory: real engines, encoded messages, disks that lose what was not synced, and checkers at every step.
 
-A play moves it by hand (`deliver`, `sync`, `tick`, `crash`) or lets it run without faults (`settle`). The owner of each engine
-is a small ledger: it makes and executes blocks of a few bytes, and holds the engine to the order in which it must ask.
+A play moves it by hand (`deliver`, `sync`, `tick`, `crash`) or lets it run without faults (`settle`). Each engine has an
+`owner` with a small ledger.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from hashlib import blake2b, sha256
 from itertools import count
 
@@ -41,136 +40,25 @@ from tallystick.consensus.api import (
 from tallystick.consensus.raft.core import Raft
 from tallystick.consensus.raft.election_clock import jitter_of
 from tallystick.consensus.raft.membership import Configuration
-from tallystick.consensus.raft.messages import MESSAGE, Countersignature, GiveVote, Message
-from tallystick.consensus.raft.state import RaftState, Tuning
+from tallystick.consensus.raft.messages import MESSAGE, Countersignature, GiveVote
+from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
-
-GENESIS = Link(sha256(b"genesis").digest())
-TIMING = Timing(view_timeout_ms=400, view_timeout_ms_max=1_600, idle_block_ms=2_000)
-
-
-class Broken(Exception):
-    """An invariant does not hold."""
-
-
-def hold(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise Broken(sentence)
-
-
-def make(height: int, parent: bytes, proposer: int, nonce: int) -> Block:
-    data = b"".join(
-        [height.to_bytes(8, "big"), parent, proposer.to_bytes(2, "big"), nonce.to_bytes(8, "big")]
-    )
-    return Block(Height(height), Link(sha256(data).digest()), Link(parent), data)
-
-
-def describe(data: bytes) -> Block | None:
-    if len(data) != 50:
-        return None
-    height = Height(int.from_bytes(data[:8], "big"))
-    return Block(height, Link(sha256(data).digest()), Link(data[8:40]), data)
-
-
-def secret(node: int) -> bytes:
-    return sha256(b"secret %d" % node).digest()
-
-
-KEYS = {NodeId(node): sha256(secret(node)).digest() for node in range(9)}
-_OWNER = {KEYS[NodeId(node)]: secret(node) for node in range(9)}
-
-
-@dataclass(frozen=True, slots=True)
-class FakeCrypto:
-    node: int
-
-    def sign(self, message: bytes) -> bytes:
-        return blake2b(message, key=secret(self.node)).digest()
-
-    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
-        return blake2b(message, key=_OWNER[key]).digest() == signature
-
-
-@dataclass(slots=True)
-class Disk:
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: dict[Link, Block] = field(default_factory=dict)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """What one step wants durable, and the promises that wait for it."""
-
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: list[Block] = field(default_factory=list)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-    promises: list[Say] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.record or self.guard or self.kept or self.final or self.promises)
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    sender: NodeId
-    to: NodeId
-    data: bytes
-
-    @property
-    def message(self) -> Message:
-        return MESSAGE.decode(self.data)
-
-
-Judgement = Callable[[NodeId, Judge], Verdict | None]
-
-
-@dataclass(slots=True)
-class Member:
-    """One process and its ledger."""
-
-    node: NodeId
-    engine: Raft
-    disk: Disk
-    final: list[Block]
-    certificate: Certificate | None
-    executed: dict[Link, Block] = field(default_factory=dict)
-    held: dict[Link, Block] = field(default_factory=dict)
-    parked: dict[Link, Judge] = field(default_factory=dict)
-    behind: Certificate | None = None
-    steps: list[Step] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    pool: int = 0
-    up: bool = True
-
-    @property
-    def state(self) -> RaftState:
-        return self.engine._state
-
-    @property
-    def height(self) -> int:
-        return len(self.final)
-
-    @property
-    def link(self) -> Link:
-        return self.final[-1].link if self.final else GENESIS
-
-    def stands_on(self, link: Link) -> bool:
-        """Execute a held block and its ancestors, if all are here."""
-        if link == self.link or link in self.executed:
-            return True
-        block = self.held.get(link)
-        if block is None or block.height <= self.height or not self.stands_on(block.parent_link):
-            return False
-        self.executed[link] = block
-        return True
+from tests.unit.raft.owner import (
+    GENESIS,
+    KEYS,
+    TIMING,
+    Broken,
+    Disk,
+    FakeCrypto,
+    Judgement,
+    Member,
+    Step,
+    Wire,
+    describe,
+    hold,
+    make,
+)
 
 
 class Cluster:

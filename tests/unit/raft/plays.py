@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from tallystick.consensus.api import Heard
 from tallystick.consensus.raft.messages import MESSAGE, Append, Message
-from tests.unit.raft.cluster import Cluster, Wire
+from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.owner import Wire
 
 Kind = type[Message] | tuple[type[Message], ...]
 

@@ -7,7 +7,8 @@ from tallystick.consensus.raft import following, replication
 from tallystick.consensus.raft.messages import MESSAGE, Acked, Append, Countersignature, Nack
 from tallystick.consensus.raft.state import RaftState, Tuning
 from tallystick.network.wire.ids import Height, View
-from tests.unit.raft.cluster import Broken, Cluster
+from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.owner import Broken
 from tests.unit.raft.plays import drop, last_append, led_by, link_at, pass_on, tell, wires
 
 ONE = Tuning(entries_per_append=1)

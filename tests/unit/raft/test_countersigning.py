@@ -15,7 +15,8 @@ from tallystick.consensus.raft.state import HEIGHTS_AHEAD_MAX, RaftState
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.wire.ids import Height, NodeId, View
 from tallystick.network.wire.signing import Phase, vote_message
-from tests.unit.raft.cluster import Broken, Cluster, FakeCrypto, make
+from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.owner import Broken, FakeCrypto, make
 from tests.unit.raft.plays import drop, led_by, link_at, pass_on, tell, wires
 
 

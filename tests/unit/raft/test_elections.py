@@ -8,7 +8,8 @@ from tallystick.consensus.raft.messages import Append, AskVote, Countersignature
 from tallystick.consensus.raft.quorums import Tally
 from tallystick.consensus.raft.state import RaftState
 from tallystick.network.wire.ids import Height, NodeId, View
-from tests.unit.raft.cluster import Broken, Cluster
+from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.owner import Broken
 from tests.unit.raft.plays import drop, led_by, pass_on, tell, wires
 
 

@@ -9,7 +9,7 @@ from tallystick.consensus.raft.election_clock import LATE_TICK_MS, ElectionClock
 from tallystick.consensus.raft.log import Entry, Log
 from tallystick.network.wire.faults import InvariantError
 from tallystick.network.wire.ids import Height, Link, View
-from tests.unit.raft.cluster import GENESIS, make
+from tests.unit.raft.owner import GENESIS, make
 
 
 def grown(*terms: int) -> Log:

@@ -10,7 +10,7 @@ import pytest
 from tallystick.consensus.raft import elections, following
 from tallystick.consensus.raft.state import RaftState
 from tallystick.network.wire.ids import Height
-from tests.unit.raft.cluster import Broken
+from tests.unit.raft.owner import Broken
 from tests.unit.raft.walk import walk
 
 SEEDS = 300

@@ -10,7 +10,8 @@ from random import Random
 
 from tallystick.consensus.api import Timing, Verdict
 from tallystick.consensus.raft.state import Tuning
-from tests.unit.raft.cluster import Cluster, hold
+from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.owner import hold
 
 STEPS = 1_200
 
