@@ -41,7 +41,9 @@ def init(
     ] = 7600,
     engine: Annotated[
         EngineName,
-        typer.Option(help="How blocks are agreed on. raft survives crashes only: no member may lie."),
+        typer.Option(
+            help="How blocks are agreed on. raft survives crashes only: no member may lie."
+        ),
     ] = "pbft",
     name: Annotated[str, typer.Option(help="The network's name, for people.")] = "tallystick",
     force: Annotated[

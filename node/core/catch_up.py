@@ -24,6 +24,15 @@ from tallystick.node.core.ports import VerifyVote
 PATIENCE_MS = 1_000
 """An answer that takes longer is asked of the next member."""
 
+SERVED_BYTES_PER_MS = 16 * 1024
+"""What one peer may have of us: 16 MB/s, three times what an observer that executes 10,000 transfers/s takes in."""
+
+SERVED_BYTES_MIN = 64 * 1024
+"""The smallest answer counts as so much: 250 questions/s, where a question is a few bytes and an answer may be 4 MB."""
+
+SERVED_AHEAD_MS = 2_000
+"""How far ahead of its rate a peer may be: eight of the largest answers at once."""
+
 SETTLE_MS = 100
 """A block that is certified before it is executed here is usually on its way: ask only after this."""
 
@@ -47,6 +56,8 @@ class CatchUp:
     _asked_ms: int | None = None
     _ask_from_ms: int = 0
     _turn: int = field(default=0)
+    owing: set[NodeId] = field(default_factory=set)
+    """Members that we asked and that have not answered: nobody else's blocks are looked at."""
 
     @property
     def behind(self) -> bool:
@@ -70,7 +81,19 @@ class CatchUp:
         if self._asked_ms is not None:
             self._turn += 1  # the last one was silent
         self._asked_ms = now_ms
-        return peers[self._turn % len(peers)], AskBlocks(self.ledger.height + 1)
+        peer = peers[self._turn % len(peers)]
+        self.owing.add(peer)
+        return peer, AskBlocks(self.ledger.height + 1)
+
+    def owes(self, peer: NodeId) -> bool:
+        """Whether this peer was asked for the blocks that it sends now, however late. True once for each question.
+
+        Blocks that nobody asked for would cost their sender nothing, and us another question, or the next one's pause.
+        """
+        if peer not in self.owing:
+            return False
+        self.owing.remove(peer)
+        return True
 
     @property
     def deadline_ms(self) -> int | None:
@@ -167,6 +190,22 @@ class CatchUp:
                 certified_state=block.result.state_root,
             )
         return ledger.apply(certified, certificate)
+
+
+@dataclass(slots=True)
+class Served:
+    """What each peer has had of us: a question of a few bytes must not buy milliseconds of our time without end."""
+
+    _paid_until_ms: dict[NodeId, int] = field(default_factory=dict)
+
+    def may_have(self, peer: NodeId, now_ms: int) -> bool:
+        """False while the peer is too far ahead of its rate; it asks another member then."""
+        return self._paid_until_ms.get(peer, 0) <= now_ms + SERVED_AHEAD_MS
+
+    def had(self, peer: NodeId, size: int, now_ms: int) -> None:
+        """An answer of `size` bytes went to the peer."""
+        cost_ms = max(size, SERVED_BYTES_MIN) // SERVED_BYTES_PER_MS
+        self._paid_until_ms[peer] = max(now_ms, self._paid_until_ms.get(peer, 0)) + cost_ms
 
 
 def serve(ledger: Ledger, height: int) -> Blocks:

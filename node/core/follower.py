@@ -102,7 +102,7 @@ class Follower:
             message = CATCH_UP_MESSAGE.decode(payload) if channel is Channel.CATCH_UP else None
         except Refused as refused:
             return step.note("peer-garbage", peer=peer, reason=refused.reason.code)
-        if isinstance(message, Blocks):
+        if isinstance(message, Blocks) and self.catch_up.owes(peer):
             bodies = self.catch_up.on_blocks(message)
             if bodies is None:
                 self._poll_ms = now_ms + POLL_MS

@@ -84,6 +84,8 @@ class Intake:
     """The same of one bank's own clients."""
     _on_their_way: set[BodyId] = field(default_factory=set)
     """Members' transactions whose check is under way."""
+    _forwarded_by: dict[NodeId, int] = field(default_factory=dict)
+    """Of these, what each member forwarded: its bound counts them, or a flood would wait unbounded for its check."""
 
     @property
     def room(self) -> int:
@@ -329,7 +331,7 @@ class Intake:
 
     def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
         ids = tuple([id_of(raw) for raw in bodies])
-        if len(bodies) > self.pool.room_of(sender):
+        if len(bodies) > self.pool.room_of(sender) - self._forwarded_by.get(sender, 0):
             return step.note("peer-over-its-bound", sender=sender)
         return self._take_in(sender, bodies, ids, step)
 
@@ -350,6 +352,8 @@ class Intake:
         if news:
             origin = _FromMember(sender, forwarded, tuple(news))
             self._on_their_way.update(news)
+            if forwarded:
+                self._forwarded_by[sender] = self._forwarded_by.get(sender, 0) + len(news)
             step.check(self._begin_check(origin), tuple(news.values()))
         elif forwarded and all(self.pool.knows(body_id) for body_id in forwarded):
             self._sign_held(sender, forwarded, step)
@@ -362,6 +366,8 @@ class Intake:
         self, origin: _FromMember, verdicts: tuple[Verdict, ...], now_ms: int, step: Step
     ) -> None:
         self._on_their_way.difference_update(origin.checked)
+        if origin.forwarded:
+            self._forwarded_by[origin.sender] -= len(origin.checked)
         good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
         timely = [body for body in good if not self._too_far(body, now_ms)]
         fresh = [body for body in timely if self._is_news(body)]
@@ -370,7 +376,9 @@ class Intake:
             step.pairs[schema.BATCH + digest] = _encode([body.raw for body in fresh])
             self._wait_for_all(fresh, origin.sender, digest)
         if len(good) != len(verdicts):
-            return step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
+            step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
+            # An honest member checks what it passes on, and each such check costs us as much as a good one.
+            return step.note("peer-garbage", peer=origin.sender, reason="bad-bodies")
         if len(timely) != len(good):
             return step.note("too-far-bodies", sender=origin.sender, bad=len(good) - len(timely))
         seen = {body.body_id for body in timely}

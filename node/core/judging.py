@@ -29,7 +29,10 @@ ASK_AGAIN_MS = 150
 """Without an answer, ask the next member."""
 
 UNCOMMITTED_MAX = 256
-"""Block bytes kept above the last final height."""
+"""Blocks kept above the last final height."""
+
+HEARSAY_MAX = UNCOMMITTED_MAX // 2
+"""Of these, such as we neither voted for nor asked for: a hostile member may fill this part, never the rest."""
 
 
 @dataclass(slots=True)
@@ -60,7 +63,7 @@ class Judging:
             return Judged(request.view, link, Verdict.ACCEPT, link)
         known = self._parked.get(link)
         data = known.data if known is not None else BLOCK_DATA.decode(request.block.data)
-        self.hold(link, data)
+        self.hold(link, data, needed=True)
         first_seen_ms = known.first_seen_ms if known is not None else now_ms
         self._parked[link] = _Parked(request, data, first_seen_ms)
         return self._try(link, now_ms, step)
@@ -74,8 +77,9 @@ class Judging:
     def waits(self) -> bool:
         return bool(self._parked)
 
-    def hold(self, link: Link, data: BlockData) -> None:
-        if len(self.uncommitted) < UNCOMMITTED_MAX:
+    def hold(self, link: Link, data: BlockData, *, needed: bool) -> None:
+        """`needed`: we vote for it, are to judge it, or asked for it."""
+        if len(self.uncommitted) < (UNCOMMITTED_MAX if needed else HEARSAY_MAX):
             self.uncommitted[link] = data
 
     def view_entered(self) -> None:

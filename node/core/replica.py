@@ -19,7 +19,7 @@ from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.asking import ask_for_missing
 from tallystick.node.core.block_data import BLOCK_DATA, describe
-from tallystick.node.core.catch_up import CatchUp, serve
+from tallystick.node.core.catch_up import CatchUp, Served, serve
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.engines import engine_of
 from tallystick.node.core.events import (
@@ -94,6 +94,7 @@ class Replica:
         self.judging = Judging(self.ledger, pool)
         self.proposing = Proposing(self.me, self.ledger, pool)
         self.catch_up = CatchUp(self.ledger, verify)
+        self._served = Served()
         self.pool = pool
         self.peers_up: set[NodeId] = set()
         self.halted: str | None = None
@@ -241,28 +242,35 @@ class Replica:
             step.note("peer-garbage", peer=peer, reason=refused.reason.code)
 
     def _on_catch_up(self, peer: NodeId, payload: bytes, now_ms: int) -> None:
-        step = self._step
         match CATCH_UP_MESSAGE.decode(payload):
-            case AskBlocks(height):
-                answer = CATCH_UP_MESSAGE.encode(serve(self.ledger, height))
-                step.hearsay(Channel.CATCH_UP, answer, peer)
+            case AskBlocks() | AskBlockData() as asked:
+                self._serve(peer, asked, now_ms)
             case Blocks() as blocks:
-                bodies = self.catch_up.on_blocks(blocks)
+                bodies = self.catch_up.on_blocks(blocks) if self.catch_up.owes(peer) else None
                 if bodies is not None:
                     self._check_for_catch_up(bodies, now_ms)
-            case AskBlockData(link):
-                data = self.judging.uncommitted.get(Link(link))
-                if data is not None:
-                    answer = CATCH_UP_MESSAGE.encode(GiveBlockData(BLOCK_DATA.encode(data)))
-                    step.hearsay(Channel.CATCH_UP, answer, peer)
             case GiveBlockData(encoded):
                 block = describe(encoded)
                 if (
                     block is not None
                     and self.judging.wanted_blocks.pop(block.link, None) is not None
                 ):
-                    self.judging.hold(block.link, BLOCK_DATA.decode(encoded))
+                    self.judging.hold(block.link, BLOCK_DATA.decode(encoded), needed=True)
                     self._retry_judging(now_ms)
+
+    def _serve(self, peer: NodeId, asked: AskBlocks | AskBlockData, now_ms: int) -> None:
+        """Answer what a peer lacks, as long as it stays near its rate."""
+        if not self._served.may_have(peer, now_ms):
+            return self._step.note("peer-asks-too-much", peer=peer)
+        if isinstance(asked, AskBlocks):
+            answer = CATCH_UP_MESSAGE.encode(serve(self.ledger, asked.height))
+        else:
+            data = self.judging.uncommitted.get(Link(asked.link))
+            if data is None:
+                return None
+            answer = CATCH_UP_MESSAGE.encode(GiveBlockData(BLOCK_DATA.encode(data)))
+        self._served.had(peer, len(answer), now_ms)
+        return self._step.hearsay(Channel.CATCH_UP, answer, peer)
 
     def _check_for_catch_up(self, bodies: tuple[bytes, ...], now_ms: int) -> None:
         """What waits in the pool has been checked already; the rest of the run is checked first."""
@@ -312,11 +320,11 @@ class Replica:
             case api.KeepGuard(record):
                 step.pairs[schema.GUARD] = step.guard = record
             case api.KeepBlock(block):
-                self.judging.hold(block.link, BLOCK_DATA.decode(block.data))
+                self.judging.hold(block.link, BLOCK_DATA.decode(block.data), needed=True)
                 if block.height > self.ledger.height:
                     step.pairs[schema.PENDING + block.link] = block.data
             case api.HoldBlock(block):
-                self.judging.hold(block.link, BLOCK_DATA.decode(block.data))
+                self.judging.hold(block.link, BLOCK_DATA.decode(block.data), needed=False)
             case api.MakeBlock():
                 self.intake.flush(now_ms, step, force=True)
                 return self.proposing.make(effect, now_ms, step)

@@ -63,7 +63,7 @@ def restored(ledger: Ledger, judging: Judging, guard: GuardRecord) -> api.Restor
     for key, value in store.scan(schema.PENDING):
         data = BLOCK_DATA.decode(value)
         if data.header.height > ledger.height:
-            judging.hold(Link(key[1:]), data)
+            judging.hold(Link(key[1:]), data, needed=True)
             blocks.append(block_of(data))
     return api.Restored(
         store.get(schema.ENGINE),

@@ -40,6 +40,7 @@ from tallystick.node.core.events import (
 from tallystick.node.core.messages import (
     BODY_MESSAGE,
     CATCH_UP_MESSAGE,
+    Blocks,
     BodyMessage,
     CatchUpMessage,
 )
@@ -255,7 +256,10 @@ class Lab:
     def say_bodies(self, sender: int, to: int, message: BodyMessage) -> None:
         self.frame(sender, to, Channel.BODIES, BODY_MESSAGE.encode(message))
 
-    def say_catch_up(self, sender: int, to: int, message: CatchUpMessage) -> None:
+    def say_catch_up(self, sender: int, to: int, message: CatchUpMessage, asked: bool = True) -> None:  # fmt: skip
+        """`asked`: blocks come in answer to a question, else out of the blue."""
+        if asked and isinstance(message, Blocks):
+            self.core(to).catch_up.owing.add(NodeId(sender))
         self.frame(sender, to, Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(message))
 
     def frame(self, sender: int, to: int, channel: Channel, payload: bytes) -> None:
