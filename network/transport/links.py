@@ -33,12 +33,15 @@ from tallystick.network.transport.wire_link import (
     shut,
 )
 from tallystick.network.wire import bounds
-from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.faults import OperationalError, present
 from tallystick.network.wire.ids import NodeId
 
 PATH = "/peer"
 DIAL_SECONDS_MAX = 3.0
 """TCP, TLS and the WebSocket's upgrade together; 7 ms between healthy nodes."""
+
+HANDSHAKE_SECONDS_MAX = DIAL_SECONDS_MAX
+"""Whoever dials gives up by then; a stranger who says nothing may not hold a file of ours for asyncio's minute."""
 
 _log = structlog.get_logger("links")
 
@@ -107,6 +110,7 @@ class Links:
         self._sink: PeerSink | None = None
         self._session: ClientSession | None = None
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
         self.port = 0
         self.counters = LinkCounters()
 
@@ -138,6 +142,8 @@ class Links:
         for life in self._lives:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._session is not None:
@@ -219,14 +225,20 @@ class Links:
         app.router.add_get(PATH, self._accept)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS_MAX)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, listen.host, listen.port, ssl_context=context)
+        requests = present(self._runner.server, "a runner that is set up has its server")
         try:
-            await site.start()
+            self._server = await asyncio.get_running_loop().create_server(
+                requests,
+                listen.host,
+                listen.port,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS_MAX,
+            )
         except OSError as error:
             raise OperationalError(
                 f"cannot listen for peers on {listen.host}:{listen.port}: {error.strerror}"
             ) from error
-        port: int = self._runner.addresses[0][1]
+        port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,7 @@ parts too, so that what is durable stays whole, and the process leaves with `EXI
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ STOP_SECONDS_MAX: Final = 10.0
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """Measured: 0.13 of the CPU ratio. A node allocates millions of objects and makes almost no cycles."""
+
+OPEN_FILES_WANTED: Final = 16_384
+"""1,024 clients, as many handshakes of strangers in five seconds several times over, and 1,000 tables of LevelDB. At the
+usual 1,024, strangers who merely connect would leave the database without a file to write its next log to: a halt."""
 
 _log = structlog.get_logger("supervisor")
 
@@ -105,12 +110,26 @@ class Runnable(Protocol):
 def run_process(build: Callable[[], Awaitable[Runnable]], ready: Callable[[], None]) -> int:
     """Build and run a node on uvloop; the exit code."""
 
+    raise_open_files()
+
     async def live() -> int:
         node = await build()
         return await node.run(ready)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(live())
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it wants, or as many as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= OPEN_FILES_WANTED:
+        return
+    allowed = OPEN_FILES_WANTED
+    if hard != resource.RLIM_INFINITY and hard < allowed:
+        allowed = hard
+        _log.warning("few open files", allowed=hard, wanted=OPEN_FILES_WANTED)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def tune_collector() -> None:
