@@ -1,7 +1,8 @@
 """When to stand for election (thesis, sections 3.4, 4.2.3 and 9.6).
 
-Decided here: a span drawn anew for each attempt, doubled with each one that brought nothing, capped; loyalty to a leader heard
-within the least span. A tick that itself comes late says that we were away, not the leader: it grants a little more.
+Decided here: a span drawn anew for each attempt, doubled with each one after the first that brought nothing, capped; loyalty to
+a leader heard within the least span. A trial disturbs nobody, so it is tried again after a third of a wait, and whoever grants one
+lets its asker go first for as long. A tick that itself comes late says that we were away, not the leader.
 Randomness is given: any stream of non-negative integers.
 """
 
@@ -40,7 +41,7 @@ class ElectionClock:
     @property
     def span_ms(self) -> int:
         """The longest wait for a leader; the least is half of it."""
-        wait_ms = self.timing.view_timeout_ms << min(self.failed, 10)
+        wait_ms = self.timing.view_timeout_ms << max(0, min(self.failed, 11) - 1)
         return max(2, min(wait_ms, self.timing.view_timeout_ms_max))
 
     @property
@@ -57,6 +58,15 @@ class ElectionClock:
         half_ms = self.span_ms // 2
         self._wait_ms = half_ms + next(self.jitter) % (half_ms + 1)
         self.deadline_ms, self._forgiven = now_ms + self._wait_ms, False
+
+    def retry(self, now_ms: int) -> None:
+        """A trial is out: ask again soon, at another distance."""
+        self.restart(now_ms)
+        self.deadline_ms = now_ms + max(1, self._wait_ms // 3)
+
+    def give_way(self, now_ms: int) -> None:
+        """Somebody else's trial was granted: it goes first."""
+        self.deadline_ms = max(self.deadline_ms, now_ms + self._wait_ms // 3)
 
     def heard_leader(self, now_ms: int) -> None:
         self._heard_ms = now_ms

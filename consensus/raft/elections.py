@@ -67,6 +67,7 @@ def campaign(state: RaftState, now_ms: int) -> None:
     if not state.configuration.votes(state.me) or state.barred(now_ms) or not state.reaches_quorum:
         return
     state.clock.failed += 1
+    state.clock.retry(now_ms)
     state.role = Role.TRIAL
     state.votes = {state.me: True}
     state.say(_ask(state, View(state.term + 1), trial=True))
@@ -119,6 +120,8 @@ def on_ask_vote(state: RaftState, sender: NodeId, ask: AskVote, now_ms: int) -> 
     if ask.trial:
         granted = ask.term > state.term and _may_lead(state, ask)
         term = ask.term if granted else state.term
+        if granted:
+            _give_way(state, sender, ask, now_ms)
         state.say(GiveVote(state.setup.epoch, term, True, granted), sender)
         return
     if ask.term > state.term:
@@ -134,6 +137,17 @@ def on_ask_vote(state: RaftState, sender: NodeId, ask: AskVote, now_ms: int) -> 
 def _may_lead(state: RaftState, ask: AskVote) -> bool:
     """Is the candidate's log at least as complete as ours? Later last term first, then length."""
     return (ask.last_term, ask.last_height) >= (state.log.last_term, state.log.last_height)
+
+
+def _give_way(state: RaftState, candidate: NodeId, ask: AskVote, now_ms: int) -> None:
+    """Several might win a trial, and split the vote: the more complete log stands, then the lower id."""
+    log = state.log
+    theirs = (ask.last_term, ask.last_height, -candidate)
+    if state.role is Role.TRIAL and theirs > (log.last_term, log.last_height, -state.me):
+        state.role = Role.FOLLOWER
+        state.votes.clear()
+    if state.role is Role.FOLLOWER:
+        state.clock.give_way(now_ms)
 
 
 def _give(state: RaftState, candidate: NodeId, ask: AskVote, now_ms: int) -> bool:

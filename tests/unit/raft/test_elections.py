@@ -273,3 +273,27 @@ def test_a_member_without_loyalty_would_let_an_isolated_one_end_the_term(
     monkeypatch.setattr(RaftState, "leads", property(lambda state: False))
     with pytest.raises((AssertionError, Broken)):
         test_a_member_that_hears_no_leader_disturbs_nobody_who_does()
+
+
+def test_of_two_trials_at_once_one_gives_way_and_no_vote_is_split() -> None:
+    """With four members and one dead, every survivor's vote is needed: a split vote would cost a whole wait."""
+    cluster = led_by(0, members=4)
+    cluster.crash(0)
+    for node in (1, 2, 3):
+        cluster.members[cluster.ids[node]].state.clock.deadline_ms = cluster.now_ms
+    cluster.tick()
+    cluster.quiesce()
+    assert cluster.leader == 1
+    assert set(cluster.leaders) == {1, 2}
+
+
+def test_a_member_that_gave_way_to_nobody_who_stands_stands_itself() -> None:
+    cluster = led_by(0, members=3)
+    cluster.crash(0)
+    cluster.members[cluster.ids[1]].state.clock.deadline_ms = cluster.now_ms
+    cluster.tick()
+    pass_on(cluster, AskVote)
+    cluster.crash(1)
+    cluster.restart(0)
+    cluster.settle(cluster.timing.view_timeout_ms)
+    assert cluster.leader in (0, 2)

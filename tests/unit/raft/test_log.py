@@ -85,7 +85,7 @@ def test_spans_double_up_to_their_cap_and_start_anew_with_progress() -> None:
     for failed in range(4):
         waiting.failed = failed
         spans.append(waiting.span_ms)
-    assert spans == [400, 800, 1_000, 1_000]
+    assert spans == [400, 400, 800, 1_000]
     waiting.progress()
     assert waiting.span_ms == 400
 
