@@ -147,7 +147,7 @@ class Ledger:
     def account(self, account: bytes) -> Account | None:
         found = self._accounts.get(account)
         if found is None:
-            stored = self.store.get(schema.ACCOUNT + account)
+            stored = self._account_stored(account)
             if stored is None:
                 return None
             row = _ROW.decode(stored)
@@ -157,11 +157,16 @@ class Ledger:
 
     def account_row(self, account: bytes) -> tuple[int, bytes, bytes] | None:
         """(height of the last write, seed, value) of the certified record."""
-        stored = self.store.get(schema.ACCOUNT + account)
+        stored = self._account_stored(account)
         if stored is None:
             return None
         row = _ROW.decode(stored)
         return row.height, row.seed, row.value
+
+    def _account_stored(self, account: bytes) -> bytes | None:
+        """The store lags behind within a step: what became final in it is still in `unsaved`."""
+        key = schema.ACCOUNT + account
+        return self.unsaved.get(key) or self.store.get(key)
 
     def record(self, key: bytes) -> bytes | None:
         found = self._records.get(key)
