@@ -86,7 +86,7 @@ def fail(error: WalletError, json: bool, exit_code: int | None = None) -> None:
             document["retryable"] = error.retryable
         show_json({"error": document})
     else:
-        typer.secho(f"error: {error.sentence}", fg="red", err=True)
+        typer.secho(f"error: {harmless(error.sentence)}", fg="red", err=True)
         if isinstance(error, OutcomeUnknown):
             typer.echo(
                 f"       account {error.reference.account.hex()}  id {error.reference.id.hex()}",
@@ -106,19 +106,31 @@ def show_pairs(pairs: Mapping[str, object]) -> None:
     width = max((len(name) for name in pairs), default=0)
     for name, value in pairs.items():
         if value is not None and value != "":
-            typer.echo(f"{name.ljust(width)}  {value}")
+            typer.echo(f"{name.ljust(width)}  {harmless(value)}")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for number, column in enumerate(columns, start=1):
         table.add_column(column, overflow="fold", no_wrap=number < len(columns))
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(harmless(cell)) for cell in row))  # Text: no cell is markup
     Console().print(table)
+
+
+def harmless(value: object) -> str:
+    """Text that may come from a node: what would steer the terminal is written out instead of done."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def moment(time_ms: int) -> str:

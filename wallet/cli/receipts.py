@@ -15,6 +15,7 @@ from tallystick.wallet.cli.options import (
 )
 from tallystick.wallet.cli.output import (
     fail,
+    harmless,
     outcome_document,
     show_json,
     show_outcome,
@@ -121,7 +122,7 @@ def _tell(verdict: "Verdict", receipt: "Receipt", terms: Terms, json: bool) -> N
             if check.ok
             else typer.style("FAIL", fg="red", bold=True)
         )
-        typer.echo(f"{mark} {check.name.ljust(12)} {check.sentence}")
+        typer.echo(f"{mark} {check.name.ljust(12)} {harmless(check.sentence)}")
     if outcome is None:
         typer.secho("NOT VERIFIED: this receipt proves nothing.", fg="red", bold=True)
     else:
