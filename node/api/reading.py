@@ -19,7 +19,7 @@ from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
 from tallystick.network.wire.transactions.codec import TRANSACTION
 from tallystick.node.api import schemas
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
-from tallystick.node.api.ports import AccountView, LocationView
+from tallystick.node.api.ports import AccountView
 from tallystick.node.api.schemas import plain
 from tallystick.node.api.tokens import Principal, Scope
 
@@ -31,35 +31,27 @@ async def receipt(request: web.Request) -> web.Response:
     """Route `receipt`: the document that `tallystick receipt verify` takes."""
     parts, principal = request.app[PARTS], request[PRINCIPAL]
     account, id_ = AccountId(path_bytes(request, "account", 20)), path_bytes(request, "id", 32)
-    place = _located(request, parts, account, id_)
-    found = parts.node.reader.receipt(place.height, place.index)
-    wanted = query_bytes(request, "body_id", 32)
-    if (found.outcome.account, found.outcome.id) != (account, id_) or (
-        wanted not in (None, found.outcome.body_id)
-    ):
-        raise Refused(RejectReason.NOT_FOUND, "No receipt of that body for this account and id.")
-    _may_see_receipt(parts, principal, found)
-    # The receipt's one text, so that what `curl` saves is a file that verifies.
-    return web.Response(body=receipt_to_bytes(found), content_type="application/json")
-
-
-def _located(request: web.Request, parts: ApiParts, account: AccountId, id_: bytes) -> LocationView:
-    reader = parts.node.reader
     wanted, digest = query_bytes(request, "body_id", 32), query_bytes(request, "digest", 32)
-    place = None if wanted is None else reader.locate_body(wanted)
-    if place is None:
-        place = reader.locate(account, id_)
+    reader = parts.node.reader
+    place = (None if wanted is None else reader.locate_body(wanted)) or reader.locate(account, id_)
     if place is None:
         raise Refused(
             RejectReason.NOT_FOUND, "No receipt yet: not ordered, or not known to this node."
         )
+    found = reader.receipt(place.height, place.index)
+    _may_see_receipt(parts, principal, found)  # before a word about what stands there
     if digest is not None and place.digest != digest:
         raise Refused(
             RejectReason.NOT_FOUND,
             "The id was taken by another digest; ask with body_id for a rejected repeat.",
             taken_by=place.digest,
         )
-    return place
+    if (found.outcome.account, found.outcome.id) != (account, id_) or (
+        wanted not in (None, found.outcome.body_id)
+    ):
+        raise Refused(RejectReason.NOT_FOUND, "No receipt of that body for this account and id.")
+    # The receipt's one text, so that what `curl` saves is a file that verifies.
+    return web.Response(body=receipt_to_bytes(found), content_type="application/json")
 
 
 async def transaction(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from tallystick.contracts.authority import meets
 from tallystick.network.proofs.certificates import faults_of
 from tallystick.network.wire import bounds
 from tallystick.network.wire.frames import Channel
-from tallystick.network.wire.ids import BodyId, NodeId, ParticipantId
+from tallystick.network.wire.ids import AccountId, BodyId, NodeId, ParticipantId
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.signing import batch_digest, held_message
 from tallystick.network.wire.transactions.codec import body_id as id_of
@@ -108,7 +108,7 @@ class Intake:
         for index, (raw, body_id) in enumerate(zip(submit.bodies, ids, strict=True)):
             if len(raw) > bounds.TRANSACTION_BYTES_MAX:
                 self._refuse(submit.token, index, body_id, RejectReason.OVERSIZED)
-            elif body_id in self.pool:
+            elif self._waits_for(body_id, submit.participant):
                 self.outcomes.wait_for(body_id, submit.token, index)
                 self._tell_so_far(body_id, submit.token, index)
             elif len(fresh) >= room:
@@ -184,10 +184,13 @@ class Intake:
         if isinstance(verdict, BadBody):
             return self._refuse(token, index, verdict.body_id, verdict.reason, verdict.detail)
         body_id = verdict.body_id
+        if self._is_foreign(verdict.transaction.account, origin.participant):
+            # Before anything else: what became of another bank's payment is not this client's to hear.
+            return self._refuse(token, index, body_id, RejectReason.FOREIGN_ACCOUNT)
         known = self._known_outcome(verdict)
         if known is not None:
             return self.outcomes.answer(token, index, known)
-        reason, bank = self._refusal(verdict, origin.participant, now_ms)
+        reason, bank = self._refusal(verdict, now_ms)
         if reason is None and origin.participant is None and not self.pool.room_of_bank(bank):
             reason = RejectReason.QUOTA_SPENT
         if reason is not None:
@@ -202,6 +205,18 @@ class Intake:
             self._tell_so_far(body_id, token, index)
         return None
 
+    def _waits_for(self, body_id: BodyId, participant: ParticipantId | None) -> bool:
+        """It waits already, and is this client's to wait for."""
+        waiting = self.pool.get(body_id)
+        return waiting is not None and not self._is_foreign(
+            AccountId(waiting.body.transaction.account), participant
+        )
+
+    def _is_foreign(self, account: AccountId, participant: ParticipantId | None) -> bool:
+        """Whether the account is another bank's than that of the client (None: bound to none)."""
+        found = None if participant is None else self.ledger.account(account)
+        return found is not None and found.participant != participant
+
     def _known_outcome(self, body: CheckedBody) -> Answer | None:
         """A transaction that was ordered before is answered with its first receipt, and never ordered again."""
         key = body.transaction.account + body.transaction.id
@@ -215,9 +230,7 @@ class Intake:
                 return Answer("final", body.body_id, height=refused[0], index=refused[1])
         return None
 
-    def _refusal(
-        self, body: CheckedBody, participant: ParticipantId | None, now_ms: int
-    ) -> tuple[RejectReason | None, int]:
+    def _refusal(self, body: CheckedBody, now_ms: int) -> tuple[RejectReason | None, int]:
         """Why the certified state says no already, and the paying bank."""
         ledger, transaction = self.ledger, body.transaction
         validity_ms = ledger.genesis.parameters.max_validity_ms
@@ -228,8 +241,6 @@ class Intake:
         account = ledger.account(transaction.account)
         if account is None:
             return RejectReason.UNKNOWN_ACCOUNT, STRANGER
-        if participant is not None and account.participant != participant:
-            return RejectReason.FOREIGN_ACCOUNT, STRANGER
         if not meets(account, transaction.witnesses):
             return RejectReason.WRONG_KEYS, STRANGER
         return None, account.participant
