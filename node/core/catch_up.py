@@ -33,6 +33,9 @@ SERVED_BYTES_MIN = 64 * 1024
 SERVED_AHEAD_MS = 2_000
 """How far ahead of its rate a peer may be: eight of the largest answers at once."""
 
+RUN_BYTES_MAX = bounds.FRAME_BYTES_MAX - 64 * 1024
+"""The longest run that is taken or given: what is kept under one certificate must be served in one frame one day."""
+
 SETTLE_MS = 100
 """A block that is certified before it is executed here is usually on its way: ask only after this."""
 
@@ -120,6 +123,8 @@ class CatchUp:
         if certificate is None or not 0 <= skip < len(answer.blocks):
             return None
         blocks = answer.blocks[skip:]
+        if sum(map(_size_of, blocks)) > RUN_BYTES_MAX:
+            return None
         link = ledger.link
         for height, block in enumerate(blocks, ledger.height + 1):
             if block.header.height != height or block.header.parent_link != link:
@@ -218,11 +223,19 @@ def serve(ledger: Ledger, height: int) -> Blocks:
         record = ledger.block(at)
         if record is None:
             break
-        blocks.append(FinalBlock(record.header, record.result, record.bodies))
-        size += 300 + sum(map(len, record.bodies))
+        block = FinalBlock(record.header, record.result, record.bodies)
+        size += _size_of(block)
+        if size > RUN_BYTES_MAX:
+            break
+        blocks.append(block)
         if record.certificate.height == at:
             complete, certificate = len(blocks), record.certificate
             if len(blocks) >= bounds.CATCH_UP_BLOCKS_MAX or size >= bounds.CATCH_UP_BYTES:
                 break
         at += 1
     return Blocks(height, Height(ledger.height), tuple(blocks[:complete]), certificate)
+
+
+def _size_of(block: FinalBlock) -> int:
+    """Bytes in an answer, or a little more."""
+    return 300 + sum(map(len, block.bodies)) + 3 * len(block.bodies)
