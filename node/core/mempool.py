@@ -57,8 +57,8 @@ class Mempool:
     """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
     _gone: dict[BodyId, None] = field(default_factory=dict)
     """The last ones that left."""
-    _expiry: dict[int, list[BodyId]] = field(default_factory=dict)
-    """Second of valid_until → body ids."""
+    _expiry: dict[int, dict[BodyId, None]] = field(default_factory=dict)
+    """Second of valid_until → body ids that wait."""
     _early: dict[BodyId, None] = field(default_factory=dict)
     """Deadline too far ahead of the ledger's time to be ordered yet."""
     _swept_s: int = 0
@@ -119,7 +119,7 @@ class Mempool:
         digest = body.digest
         self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
         second = body.transaction.valid_until_ms // 1000
-        self._expiry.setdefault(second, []).append(body_id)
+        self._expiry.setdefault(second, {})[body_id] = None
         self.arrived += 1
         waiting.number = self.arrived
         return True
@@ -207,7 +207,16 @@ class Mempool:
                 del self._bodies_of[digest]
             if self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
+            self._forget_deadline(body_id, waiting.body.transaction.valid_until_ms // 1000)
         return waiting
+
+    def _forget_deadline(self, body_id: BodyId, second: int) -> None:
+        """What is final need not wait for its deadline, which may be a day away."""
+        due = self._expiry.get(second)
+        if due is not None:
+            due.pop(body_id, None)
+            if not due:
+                del self._expiry[second]
 
     def expired(self, time_ms: int) -> list[BodyId]:
         """Body ids whose deadline lies before block time: they can never be ordered any more.
@@ -221,13 +230,10 @@ class Mempool:
             due = [second for second in range(self._swept_s, until_s + 1) if second in self._expiry]
         gone: list[BodyId] = []
         for second in due:
-            waiting = [body_id for body_id in self._expiry.pop(second) if body_id in self._all]
-            late = [body_id for body_id in waiting if self._deadline_ms(body_id) < time_ms]
+            late = [each for each in self._expiry[second] if self._deadline_ms(each) < time_ms]
             gone.extend(late)
-            if len(late) < len(waiting):
-                self._expiry[second] = [
-                    body_id for body_id in waiting if self._deadline_ms(body_id) >= time_ms
-                ]
+            for body_id in late:
+                self._forget_deadline(body_id, second)
         self._swept_s = max(self._swept_s, until_s)
         return gone
 

@@ -189,7 +189,7 @@ class Replica:
             self._drive(work, now_ms)
             work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         intake.flush(now_ms, self._step)
-        peers = sorted(self.peers_up & set(self.ledger.members.ids))
+        peers = self._members_up()
         ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, self._step)
 
     def _on_tick(self, now_ms: int) -> None:
@@ -385,10 +385,14 @@ class Replica:
 
     def _deadline_ms(self) -> int:
         moments = [self._engine.deadline_ms, self._send_on_ms, self.intake.forwarding.deadline_ms]
-        if self.peers_up:  # nobody to ask, nothing to wake up for
+        if self._members_up():  # nobody to ask, nothing to wake up for
             moments.append(self.judging.deadline_ms)
             moments.append(self.catch_up.deadline_ms if self.catch_up.behind else None)
         return min(moment for moment in moments if moment is not None)
+
+    def _members_up(self) -> list[NodeId]:
+        """Whom we may ask: observers have nothing of their own."""
+        return sorted(self.peers_up & set(self.ledger.members.ids))
 
     @property
     def has_room(self) -> bool:
