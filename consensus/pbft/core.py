@@ -201,10 +201,9 @@ class Pbft:
         moments = [state.resend_at_ms]
         if state.synchronizer.deadline_ms is not None and state.reaches_quorum:
             moments.append(state.synchronizer.deadline_ms)
-        if state.leads and state.making is None and state.head is not None:
-            due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
-            if due_ms is not None:
-                moments.append(due_ms)
+        due_ms = ordering.due_ms(state)
+        if due_ms is not None:
+            moments.append(due_ms)
         return 0 if self._leave_first else min(moments)
 
     def status(self) -> EngineStatus:

@@ -41,12 +41,23 @@ def propose(state: PbftState, now_ms: int) -> None:
     height, link = present(state.head, "a leader that proposes has a head", view=state.view)
     if height < state.final_height:
         height, link = state.head = (state.final_height, state.final_link)
-    due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
-    if due_ms is None or now_ms < due_ms:
+    at_ms = due_ms(state)
+    if at_ms is None or now_ms < at_ms:
         return
     state.making = link
     empty = state.synchronizer.failed >= EMPTY_AFTER_FAILED_VIEWS
     state.out.append(MakeBlock(Height(height + 1), link, empty))
+
+
+def due_ms(state: PbftState) -> int | None:
+    """The moment from which we may propose a child of our last proposal; None: not before something else happens."""
+    if not state.leads or state.making is not None or state.head is None:
+        return None
+    tip, (height, link) = state.tip, state.head
+    carried = tip is not None and tip.link == link and height > state.final_height
+    if carried and state.accepted.get(height) != link:
+        return None  # not executed here yet: nobody could make its child, and we would wait for that until the view ends
+    return state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
 
 
 def _take_tip(state: PbftState, now_ms: int) -> bool:
