@@ -170,6 +170,8 @@ class Bulk:
             raise Untrusted(
                 f"{endpoint.name} gave {len(answer.results)} results for {len(chunk.positions)}"
             )
+        if len(answer.bundles) > len(chunk.positions):
+            raise Untrusted(f"{endpoint.name} gave more bundles than results")
         bundles = [self._checker.bundle(endpoint.name, raw) for raw in answer.bundles]
         places = {
             (bundle.block.header.height, item.outcome.index): (bundle, item)

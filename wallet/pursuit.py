@@ -54,14 +54,17 @@ class Tracker:
         self.distrust: WalletError | None = None
         self._refusals: dict[str, NotTaken | Denied] = {}
         members = [endpoint for endpoint in endpoints.all if checker.is_member(endpoint.entry.pin)]
-        self._needed = max(1, min(checker.members.faults + 1, len(members) or len(endpoints.all)))
+        self._keys = {each.name: each.entry.pin for each in members or endpoints.all}
+        """Whose refusals count, by the key behind the name: a member with two addresses has one voice."""
+        self._needed = max(1, min(checker.members.faults + 1, len(set(self._keys.values()))))
 
     def refused(self, node: str, why: NotTaken | Denied) -> NotTaken | Denied | None:
         """Note a refusal that retrying would not change; returned once enough members say so."""
         self._refusals[node] = why
         if why.reason in CHANGES_WITH_TIME and self.sent:
             return None
-        return why if len(self._refusals) >= self._needed else None
+        voices = {self._keys[each] for each in self._refusals if each in self._keys}
+        return why if len(voices) >= self._needed else None
 
     def closing_error(self, why: str) -> WalletError:
         """What to raise when there is no more time."""
@@ -221,7 +224,7 @@ async def prove_expired(
     Each member first shows a certified block later than the deadline, and only then is asked for the transaction: an honest
     one would have it by then.
     """
-    without: dict[str, tuple[int, int]] = {}
+    without: dict[bytes, tuple[str, int, int]] = {}  # by key: two addresses are one member
     for endpoint in endpoints.ordered():
         try:
             answer = await endpoints.call(
@@ -239,11 +242,13 @@ async def prove_expired(
         if found is not None:
             return found
         if checker.is_member(endpoint.entry.pin):
-            without[endpoint.name] = (header.time_ms, header.height)
+            without[endpoint.entry.pin] = (endpoint.name, header.time_ms, header.height)
     if len(without) <= checker.members.faults:
         return None
-    time_ms, height = min(without.values())
-    evidence = DeadlineEvidence(time_ms, height, tuple(sorted(without)))
+    time_ms, height = min((time_ms, height) for _, time_ms, height in without.values())
+    evidence = DeadlineEvidence(
+        time_ms, height, tuple(sorted(name for name, _, _ in without.values()))
+    )
     return Expired(signed.reference, None, evidence)
 
 

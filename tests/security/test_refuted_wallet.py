@@ -10,12 +10,14 @@ from aiohttp import web
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions import SUITE_SECP256K1_EIP712, Witness
 from tallystick.network.wire.transactions.codec import decode, encode
+from tallystick.wallet.client import Wallet
 from tallystick.wallet.core.build import parse_id
 from tallystick.wallet.core.outcomes import Pending, Received, Rejected, Settled
-from tallystick.wallet.errors import Untrusted
-from tests.unit.wallet.fake_node import FakeNode, problem, received, settling
+from tallystick.wallet.errors import NotTaken, OutcomeUnknown, Untrusted
+from tallystick.wallet.network_file import NetworkFile
+from tests.unit.wallet.fake_node import FakeNode, problem, received, refusing, settling
 from tests.unit.wallet.networks import small_network
-from tests.unit.wallet.test_client import World
+from tests.unit.wallet.test_client import HASTE, World
 
 
 @pytest.fixture
@@ -91,3 +93,45 @@ async def test_a_payment_that_still_waits_is_pending_though_the_node_names_no_bo
     outcome = await wallet.resolve(wallet.account, "INV-1")
     assert isinstance(outcome, Pending)
     assert (outcome.state, outcome.reference.id) == ("received", parse_id("INV-1"))
+
+
+def _with_two_addresses(world: World, wallet: Wallet) -> Wallet:
+    """The same wallet for a network file that lists its first member twice."""
+    first, *others = wallet.network.endpoints
+    twice = (first, msgspec.structs.replace(first, name="again"), *others)
+    file = NetworkFile("small", world.network.genesis, twice)
+    made = Wallet(file, wallet.signer, patience=HASTE, now_ms=lambda: world.now_ms)
+    made.checker._member_pins = wallet.checker._member_pins
+    world.wallets.append(made)
+    return made
+
+
+async def test_a_member_with_two_addresses_refuses_once(world: World) -> None:
+    wallet = _with_two_addresses(
+        world, await world.start(refusing(RejectReason.BAD_SIGNATURE), settling, settling)
+    )
+    assert isinstance(await wallet.pay(world.creditor, "4.00", "USD"), Settled)
+    everybody = _with_two_addresses(
+        world, await world.start(*[refusing(RejectReason.BAD_SIGNATURE)] * 2)
+    )
+    with pytest.raises(NotTaken):
+        await everybody.pay(world.creditor, "4.00", "USD")
+
+
+async def test_a_member_with_two_addresses_does_not_prove_alone_that_a_payment_expired(
+    world: World,
+) -> None:
+    wallet = _with_two_addresses(world, await world.start(received))
+    world.now_ms += 10_000
+    signed_until_ms = world.now_ms + 1_000
+
+    def later() -> int:
+        return signed_until_ms + 1
+
+    outcome = await wallet.pay(world.creditor, "4.00", "USD", valid_for_s=1, wait="received")
+    assert isinstance(outcome, Received)
+    raw = world.asked[0]
+    wallet.now_ms = later
+    world.ledger.time_ms = signed_until_ms + 1
+    with pytest.raises(OutcomeUnknown):
+        await wallet.send(decode(raw), timeout_s=1.0)
