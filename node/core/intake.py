@@ -13,17 +13,17 @@ import msgspec
 
 from tallystick.contracts import ordering_fault
 from tallystick.contracts.authority import meets
-from tallystick.network.proofs.certificates import faults_of
 from tallystick.network.wire import bounds
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.ids import AccountId, BodyId, NodeId, ParticipantId
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.signing import batch_digest, held_message
+from tallystick.network.wire.signing import batch_digest
 from tallystick.network.wire.transactions.codec import body_id as id_of
 from tallystick.node.core import schema
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import BadBody, CheckedBody, Submit, Verdict
 from tallystick.node.core.forwarding import FLUSH_BODIES, Batch, Forwarding
+from tallystick.node.core.holding import Holding, accepted
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import STRANGER, Mempool, Waiting
@@ -88,6 +88,10 @@ class Intake:
     """Of these, what each member forwarded: its bound counts them, or a flood would wait unbounded for its check."""
 
     @property
+    def _holding(self) -> Holding:
+        return Holding(self.ledger, self.signer, self.verify)
+
+    @property
     def room(self) -> int:
         """How many more of its clients' transactions this node takes now."""
         return max(0, self.pool.room_of(self.signer.node) - self._checking)
@@ -148,8 +152,8 @@ class Intake:
         batch = self.forwarding.out.get(waiting.batch) if waiting is not None else None
         if waiting is None or batch is None:
             return
-        if self._enough_hold(waiting.batch, batch):
-            self.outcomes.answer(token, index, self._accepted(body_id, waiting.batch, batch))
+        if self._holding.enough(waiting.batch, batch):
+            self.outcomes.answer(token, index, accepted(body_id, waiting.batch, batch))
         elif batch.durable:
             self.outcomes.answer(token, index, Answer("received", body_id))
 
@@ -287,30 +291,11 @@ class Intake:
             if self.outcomes.accept_waiters:
                 self._tell_acceptance(digest, batch)
 
-    def _held(self, digest: bytes) -> bytes:
-        return held_message(self.ledger.chain, self.ledger.genesis.lane, digest)
-
     def _tell_acceptance(self, digest: bytes, batch: Batch) -> None:
-        if self._enough_hold(digest, batch):
+        if self._holding.enough(digest, batch):
             for body_id in batch.ids:
                 if self.outcomes.awaited(body_id):
-                    self.outcomes.tell(self._accepted(body_id, digest, batch))
-
-    def _enough_hold(self, digest: bytes, batch: Batch) -> bool:
-        """Have f+1 members signed that they hold the batch? Checks no more signatures than that needs."""
-        needed = faults_of(len(self.ledger.members)) + 1
-        message, holders = self._held(digest), batch.holders
-        if batch.durable and self.signer.node not in holders:
-            holders[self.signer.node] = self.signer.sign(message)
-        while len(holders) < needed and batch.claims:
-            member, signature = batch.claims.popitem()
-            if self.verify(self.ledger.members.vote_keys[member], message, signature):
-                holders[member] = signature
-        return len(holders) >= needed
-
-    def _accepted(self, body_id: BodyId, digest: bytes, batch: Batch) -> Answer:
-        holders = tuple(sorted(batch.holders.items()))
-        return Answer("accepted", body_id, holders=holders, batch=digest, siblings=batch.ids)
+                    self.outcomes.tell(accepted(body_id, digest, batch))
 
     # -- members -------------------------------------------------------------------------------------------------------
 
@@ -409,7 +394,7 @@ class Intake:
         """All of the batch is in our pool or on our ledger, so durable once this step and the earlier ones are."""
         self.flush(0, step, force=True)
         digest = batch_digest(ids)
-        held = Held(digest, self.signer.sign(self._held(digest)))
+        held = Held(digest, self._holding.signature(digest))
         step.promise(Channel.BODIES, BODY_MESSAGE.encode(held), sender)
 
     def _wait_for_all(self, bodies: list[CheckedBody], entry: NodeId, digest: bytes) -> None:
