@@ -320,6 +320,8 @@ class Replica:
             case api.KeepGuard(record):
                 step.pairs[schema.GUARD] = step.guard = record
             case api.KeepBlock(block):
+                # A vote says that we keep the bodies, too; a client may have handed one in a moment ago.
+                self.intake.flush(now_ms, step, force=True)
                 self.judging.hold(block.link, BLOCK_DATA.decode(block.data), needed=True)
                 if block.height > self.ledger.height:
                     step.pairs[schema.PENDING + block.link] = block.data
