@@ -3,6 +3,12 @@
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """One request body: 2,000 usual transactions are 0.6 MB binary and 1.2 MB as JSON."""
 
+READING_BYTES_MAX = 64 * 1024 * 1024
+"""Bodies of all clients that are under way at once: each is in memory until its last byte has come."""
+
+READING_BYTES_PER_PRINCIPAL_MAX = 16 * 1024 * 1024
+"""Of these, one principal's share: four of the largest. A thousand that end slowly would be 4 GB."""
+
 REQUEST_TRANSACTIONS_MAX = 2_048
 """Transactions of one request: a block's worth. More would let one client fill a block's queue in one call."""
 

@@ -5,7 +5,8 @@ entry per hit, no thread, a bounded number of keys, and takes its clock from out
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from limits import RateLimitItemPerSecond
@@ -106,6 +107,8 @@ class Quotas:
         )
         self._waiting: dict[str, int] = {}
         self._waiting_total = 0
+        self._reading: dict[str, int] = {}
+        self._reading_total = 0
 
     def take_request(self, principal: str) -> None:
         """`Refused(QUOTA_SPENT)` when the principal's requests of the last second are used up."""
@@ -154,3 +157,27 @@ class Quotas:
             self._waiting[principal] = left
         else:
             del self._waiting[principal]
+
+    @contextmanager
+    def reading(self, principal: str, size: int) -> Iterator[None]:
+        """While a body of `size` bytes is under way. `Refused(OVERLOADED)` when too much is: nothing was read."""
+        mine = self._reading.get(principal, 0) + size
+        if (
+            mine > bounds.READING_BYTES_PER_PRINCIPAL_MAX
+            or self._reading_total + size > bounds.READING_BYTES_MAX
+        ):
+            raise Refused(
+                RejectReason.OVERLOADED,
+                "Too many request bodies are under way. Nothing was accepted.",
+            )
+        self._reading[principal] = mine
+        self._reading_total += size
+        try:
+            yield
+        finally:
+            self._reading_total -= size
+            left = self._reading[principal] - size
+            if left:
+                self._reading[principal] = left
+            else:
+                del self._reading[principal]

@@ -59,7 +59,11 @@ async def submit(request: web.Request) -> web.Response:
             f"Send {JSON} or {MSGPACK}, without Content-Encoding.",
             status=415,
         )
-    body = await read_body(request)
+    length = request.content_length
+    # Without a length it may become the largest; above it, aiohttp stops reading.
+    size = bounds.BODY_BYTES_MAX if length is None else min(length, bounds.BODY_BYTES_MAX)
+    with parts.quotas.reading(principal.name, max(1, size)):
+        body = await read_body(request)
     if kind == MSGPACK:
         if not present(parts.submitter, "a submit route without a submitter").has_room:
             raise Refused(RejectReason.OVERLOADED)
