@@ -114,7 +114,7 @@ class Intake:
                 self._refuse(submit.token, index, body_id, RejectReason.OVERSIZED)
             elif self._waits_for(body_id, submit.participant):
                 self.outcomes.wait_for(body_id, submit.token, index)
-                self._tell_so_far(body_id, submit.token, index)
+                self._tell_so_far(body_id, submit.token, index, now_ms)
             elif len(fresh) >= room:
                 self._refuse(submit.token, index, body_id, RejectReason.OVERLOADED)
             elif len(fresh) >= bank_room:
@@ -146,16 +146,21 @@ class Intake:
     ) -> None:
         self.outcomes.answer(token, index, Answer("refused", body_id, reason, detail))
 
-    def _tell_so_far(self, body_id: BodyId, token: int, index: int) -> None:
-        """A repeat of what waits already: it is received if our batch is durable, accepted if f+1 hold it."""
+    def _tell_so_far(self, body_id: BodyId, token: int, index: int, now_ms: int) -> None:
+        """A repeat of what waits already: it is received once it has a row, for answers leave after all rows so far; it is
+        accepted if f+1 hold our batch. What came from another member, or back from the disk, is in no batch of ours:
+        whoever waits for acceptance has it handed on in one."""
         waiting = self.pool.get(body_id)
-        batch = self.forwarding.out.get(waiting.batch) if waiting is not None else None
-        if waiting is None or batch is None:
+        if waiting is None or not waiting.batch:
             return
-        if self._holding.enough(waiting.batch, batch):
+        batch = self.forwarding.out.get(waiting.batch)
+        if batch is not None and self._holding.enough(waiting.batch, batch):
             self.outcomes.answer(token, index, accepted(body_id, waiting.batch, batch))
-        elif batch.durable:
-            self.outcomes.answer(token, index, Answer("received", body_id))
+            return
+        self.outcomes.answer(token, index, Answer("received", body_id))
+        leaving = any(body_id == each for each, _ in self.forwarding.outgoing)
+        if batch is None and not leaving and self.outcomes.waits_for_acceptance(token):
+            self.forwarding.add(body_id, waiting.body.raw, now_ms)
 
     def on_gone(self, token: int) -> None:
         """A client waits no longer: its last answer says how far each of its transactions has come."""
@@ -206,7 +211,7 @@ class Intake:
             self._wait(verdict, bank, self.signer.node, b"")
             self.forwarding.add(body_id, verdict.raw, now_ms)
         else:
-            self._tell_so_far(body_id, token, index)
+            self._tell_so_far(body_id, token, index, now_ms)
         return None
 
     def _waits_for(self, body_id: BodyId, participant: ParticipantId | None) -> bool:
@@ -276,9 +281,15 @@ class Intake:
             forwarding.keep(digest, len(ids))
             forwarding.out[digest] = Batch(ids)
             for body_id in ids:
-                self.pool.assign(body_id, digest)
+                self._move(body_id, digest, step)
             step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(Forward(raws)))
             step.durable.received.append(ids)
+
+    def _move(self, body_id: BodyId, digest: bytes, step: Step) -> None:
+        """From now on the transaction rests on this row; the one that it rested on before may have served its time."""
+        before = self.pool.assign(body_id, digest)
+        if before and self.forwarding.release(before):
+            step.pairs[schema.BATCH + before] = None
 
     def on_received(self, ids: tuple[BodyId, ...], step: Step) -> None:
         """Our own batch is durable here."""

@@ -124,11 +124,13 @@ class Mempool:
         waiting.number = self.arrived
         return True
 
-    def assign(self, body_id: BodyId, batch: bytes) -> None:
-        """The transaction is now part of this durable batch."""
+    def assign(self, body_id: BodyId, batch: bytes) -> bytes:
+        """The transaction is now part of this durable batch; the one that it was part of before, empty for none."""
         waiting = self._all.get(body_id)
-        if waiting is not None:
-            waiting.batch = batch
+        if waiting is None:
+            return b""
+        before, waiting.batch = waiting.batch, batch
+        return before
 
     def take(self, transactions_max: int, work_max: int) -> list[CheckedBody]:
         """The next block's transactions, from the banks in turn. They stay known until `remove` or `put_back`."""

@@ -76,6 +76,10 @@ class Outcomes:
         submission = self._open.get(token)
         return submission.body_ids if submission is not None else ()
 
+    def waits_for_acceptance(self, token: int) -> bool:
+        submission = self._open.get(token)
+        return submission is not None and submission.wait is Wait.ACCEPTED
+
     def gone(self, token: int) -> None:
         """The client waits no longer: it is told how far each transaction has come; the work itself goes on."""
         submission = self._close(token)
