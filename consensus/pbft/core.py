@@ -146,7 +146,9 @@ class Pbft:
                 view_change.on_new_view(state, sender, said, now_ms)
             case Decided(certificate):
                 news = certificate.commits and certificate.height > state.final_height
-                if news and view_change.genuine_certificate(state, certificate):
+                if news and certificate.epoch == state.setup.epoch:
+                    if not view_change.genuine_certificate(state, certificate):
+                        return state.note("forged-certificate", sender=sender)
                     ordering.on_commit_certificate(state, certificate, now_ms)
             case Standing():
                 view_change.on_standing(state, sender, said, now_ms)

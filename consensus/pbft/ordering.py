@@ -333,15 +333,15 @@ def _disagree(state: PbftState, block: Block, own: Link) -> None:
 def on_disagree(state: PbftState, sender: NodeId, said: Disagree) -> None:
     """f+1 members whose execution differs are an alarm; over a prepared tip they stop the network."""
     if said.epoch != state.setup.epoch or said.view != state.view:
-        return
+        return None
     setup = state.setup
     message = disagree_message(
         setup.chain, setup.lane, setup.epoch, said.view, said.height, said.proposed, said.own
     )
     if not state.crypto.verify(setup.vote_keys[sender], message, said.signature):
-        return
+        return state.note("forged-disagreement", sender=sender)
     if said.proposed not in state.disagreements and len(state.disagreements) >= HEIGHTS_AHEAD_MAX:
-        return
+        return None
     voices = state.disagreements.setdefault(said.proposed, set())
     voices.add(sender)
     if len(voices) == state.faults + 1:
@@ -352,6 +352,7 @@ def on_disagree(state: PbftState, sender: NodeId, said: Disagree) -> None:
         )
         state.halted = state.halted or halt
         state.out.append(Alarm(state.alarm, halt))
+    return None
 
 
 def ask_for_tip(state: PbftState) -> None:

@@ -69,6 +69,8 @@ _CULPABLE = frozenset(
         "forged-vote",
         "forged-view-change",
         "forged-new-view",
+        "forged-certificate",
+        "forged-disagreement",
     }
 )
 """What the engine notes that no honest member sends."""
