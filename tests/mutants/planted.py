@@ -109,9 +109,7 @@ def guard_stays_behind_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replica, "guard_to_repeat", lambda *_: None)
 
 
-@mutant(
-    play(test_restart.test_a_batch_that_is_sent_on_while_it_is_read_back_keeps_its_row), seed(7)
-)
+@mutant(play(test_restart.test_a_batch_that_is_sent_on_while_it_is_read_back_keeps_its_row))
 def batch_row_deleted_while_it_is_needed(patch: pytest.MonkeyPatch) -> None:
     """A batch that is read back and brings nothing new is deleted, whoever else rests on its row."""
     plain = intake.Intake._from_disk
