@@ -115,7 +115,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
             network=network,
             node=driver,
             submitter=driver,
-            waits=lambda account, payment_id: replica.ledger.waits(account + payment_id),
+            waits=lambda account, payment_id: replica.pool.waits(account + payment_id),
             **world.access,
         )
         listener = world.listener(parts, make_app(parts, ROUTES))

@@ -192,10 +192,6 @@ class Ledger:
             self._absent.add(key)
         return found
 
-    def waits(self, key: bytes) -> bool:
-        """True while a transaction with this (account ‖ id) waits here to be ordered."""
-        return key in self._absent
-
     def unwatch(self, key: bytes) -> None:
         self._absent.discard(key)
 

@@ -55,6 +55,8 @@ class Mempool:
     _own_by_bank: dict[int, int] = field(default_factory=dict)
     _bodies_of: dict[TxDigest, tuple[BodyId, ...]] = field(default_factory=dict)
     """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
+    _by_key: dict[bytes, int] = field(default_factory=dict)
+    """account ‖ id → how many waiting bodies carry it."""
     _gone: dict[BodyId, None] = field(default_factory=dict)
     """The last ones that left."""
     _expiry: dict[int, dict[BodyId, None]] = field(default_factory=dict)
@@ -73,6 +75,10 @@ class Mempool:
     def knows(self, body_id: BodyId) -> bool:
         """Does it wait, or did it until a moment ago? Then nobody needs to check it again."""
         return body_id in self._all or body_id in self._gone
+
+    def waits(self, key: bytes) -> bool:
+        """Does a transaction with this account ‖ id wait?"""
+        return key in self._by_key
 
     @property
     def ready(self) -> int:
@@ -118,6 +124,8 @@ class Mempool:
             self._own_by_bank[waiting.bank] = self._own_by_bank.get(waiting.bank, 0) + 1
         digest = body.digest
         self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
+        key = _key_of(body)
+        self._by_key[key] = self._by_key.get(key, 0) + 1
         second = body.transaction.valid_until_ms // 1000
         self._expiry.setdefault(second, {})[body_id] = None
         self.arrived += 1
@@ -209,6 +217,10 @@ class Mempool:
                 del self._bodies_of[digest]
             if self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
+            key = _key_of(waiting.body)
+            left_of_key = self._by_key.pop(key) - 1
+            if left_of_key:
+                self._by_key[key] = left_of_key
             self._forget_deadline(body_id, waiting.body.transaction.valid_until_ms // 1000)
         return waiting
 
@@ -245,6 +257,10 @@ class Mempool:
     def _claimed(self, taken: list[CheckedBody]) -> list[CheckedBody]:
         self.claim([body.body_id for body in taken])
         return taken
+
+
+def _key_of(body: CheckedBody) -> bytes:
+    return body.transaction.account + body.transaction.id
 
 
 def _upto(source: Iterator[CheckedBody], count: int) -> Iterator[CheckedBody]:

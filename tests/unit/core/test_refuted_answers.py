@@ -76,3 +76,21 @@ def test_a_payment_moves_to_its_own_batch_of_the_same_name_without_leaving_its_r
     lab.pass_time(3_000)
     assert lab.answer(2, raw).state == "final"
     assert [rows(lab, node) for node in range(4)] == [0, 0, 0, 0]
+
+
+def test_a_strangers_bytes_do_not_hide_a_payment_that_waits() -> None:
+    """The same account and id under a wrong key is refused; the genuine payment still waits."""
+    lab = Lab(running=(1,))
+    draft = lab.transfer()
+    key = draft.account + draft.id
+    lab.submit(1, lab.sign(draft, 0), wait=Wait.RECEIVED)
+    assert lab.core(1).pool.waits(key)
+    assert lab.answer(1, lab.sign(draft, 2)).state == "refused"
+    assert lab.core(1).pool.waits(key)
+
+
+def test_a_payment_that_is_final_waits_no_more() -> None:
+    lab = Lab()
+    draft = lab.transfer()
+    lab.submit(1, lab.sign(draft, 0))
+    assert not any(lab.core(node).pool.waits(draft.account + draft.id) for node in range(4))
