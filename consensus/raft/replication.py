@@ -40,6 +40,8 @@ def propose(state: RaftState, now_ms: int) -> None:
         due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
         if due_ms is None or now_ms < due_ms:
             return
+    if not state.in_flight:
+        state.owed_since_ms = now_ms
     state.making = state.log.last_link
     state.out.append(MakeBlock(Height(state.log.last_height + 1), state.making, empty))
 
@@ -54,8 +56,6 @@ def on_block_made(state: RaftState, made: BlockMade, now_ms: int) -> None:
         return None
     if not _promise_entry(state, block):
         return step_down(state, "the guard refuses our block", now_ms)
-    if not state.in_flight:
-        state.owed_since_ms = now_ms
     state.log.append(Entry(state.term, block))
     state.executed.add(block.link)
     state.opened, state.keep = True, True
@@ -261,7 +261,8 @@ def check_quorum(state: RaftState, now_ms: int) -> None:
     heard = [peer for peer, known in state.progress.items() if now_ms < known.heard_ms + span_ms]
     if not state.configuration.won([state.me, *heard]):
         return step_down(state, "no quorum answers", now_ms)
-    owes = bool(state.in_flight) or not state.opened
+    # A block that its owner cannot make stays in the making: somebody else's release may be able to.
+    owes = bool(state.in_flight) or not state.opened or state.making is not None
     if owes and now_ms >= state.owed_since_ms + state.clock.stall_ms:
         return step_down(state, "nothing became final", now_ms)
     if state.transfer_to is not None and now_ms >= state.transfer_until_ms:
