@@ -55,6 +55,6 @@ def test_nor_does_handing_it_in_while_it_waits(lab: Lab) -> None:
     mine = lab.submit(0, raw, participant=PAYER)
     assert mine not in lab.told
     assert refused_as_foreign(lab, raw)
-    waits = lab.core(0).ledger.waits
+    waits = lab.core(0).pool.waits
     transaction = TRANSACTION.decode(raw)
     assert waits(transaction.account + transaction.id), "its payer is still told that it waits"
