@@ -379,10 +379,10 @@ class Replica:
             self.reader.remember(layer)
             self._step.note("block-final", height=layer.header.height, **layer.tally())
         self.judging.forget_below(keep_wants=self.catch_up.behind)
-        for key, _ in (
+        for key, block in (
             list(self._store.scan(schema.PENDING)) if self.ledger.height % 64 == 0 else ()
         ):
-            if Link(key[1:]) not in self.judging.uncommitted:
+            if BLOCK_DATA.decode(block).header.height <= self.ledger.height:
                 self._step.pairs[key] = None
 
     # -- questions -----------------------------------------------------------------------------------------------------
