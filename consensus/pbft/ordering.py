@@ -260,13 +260,13 @@ def count(state: PbftState, now_ms: int) -> None:
             certificate = state.quorum_certificate(Phase.PREPARE, state.view, height, link)
             if certificate is not None:
                 _on_prepared(state, certificate)
-    decided: Certificate | None = None
-    for view, height, phase in list(state.ballots):
-        if phase is not Phase.COMMIT or height <= state.final_height:
+    decided, quorum = None, state.quorum
+    for (view, height, phase), ballots in list(state.ballots.items()):
+        if len(ballots) < quorum or phase is not Phase.COMMIT:
+            continue  # most boxes: a hostile member may begin one for every height and view
+        if height <= (state.final_height if decided is None else decided.height):
             continue
-        if decided is not None and height <= decided.height:
-            continue
-        for link in {vote.link: None for vote in state.ballots[view, height, phase].values()}:
+        for link in {vote.link: None for vote in ballots.values()}:
             certificate = state.quorum_certificate(phase, view, height, link)
             if certificate is not None:
                 decided = certificate

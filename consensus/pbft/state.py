@@ -24,6 +24,12 @@ HEIGHTS_AHEAD_MAX = 64
 HELP_MS_MIN = 50
 """A member that asks again sooner is not answered: each answer is signed and written. Honest ones wait three times as long."""
 
+CHECK_COST_MS = 20
+"""A view change of another member costs a quorum of signature checks: one in so many milliseconds is looked at …"""
+
+CHECKS_AHEAD_MS = 400
+"""… after a burst of twenty. Honest members leave a few views in a second, and say each change again."""
+
 VIEWS_AHEAD_MAX = 2
 """Votes and proposals of views further ahead are not kept: a new view brings what is needed."""
 
@@ -85,6 +91,8 @@ class PbftState:
     stash: dict[View, list[Proposal]] = field(default_factory=dict)
     helped_ms: dict[NodeId, int] = field(default_factory=dict)
     """When each member was last told again what we had said."""
+    checked_until_ms: dict[NodeId, int] = field(default_factory=dict)
+    """Until when the view changes that we have looked at are paid for, by member."""
     connected: set[NodeId] = field(default_factory=set)
     """Members that we have a connection to."""
     outstanding: int = 0
@@ -142,6 +150,14 @@ class PbftState:
         if last_ms is not None and now_ms < last_ms + HELP_MS_MIN:
             return False
         self.helped_ms[member] = now_ms
+        return True
+
+    def may_check(self, member: NodeId, now_ms: int) -> bool:
+        """Is this member still near the rate at which its view changes are looked at?"""
+        until_ms = max(now_ms, self.checked_until_ms.get(member, 0))
+        if until_ms > now_ms + CHECKS_AHEAD_MS:
+            return False
+        self.checked_until_ms[member] = until_ms + CHECK_COST_MS
         return True
 
     # -- effects -------------------------------------------------------------------------------------------------------

@@ -91,8 +91,11 @@ def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms:
     known = state.changes.get(sender)
     if known is not None and known.view >= change.view:
         return None
-    if sender != state.setup.me and not _genuine(state, change):
-        return state.note("forged-view-change", sender=sender)
+    if sender != state.setup.me:
+        if not state.may_check(sender, now_ms):
+            return None
+        if not _genuine(state, change):
+            return state.note("forged-view-change", sender=sender)
     state.changes[sender] = change
     _follow(state, now_ms)
     _open(state, now_ms)
