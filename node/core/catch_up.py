@@ -100,9 +100,12 @@ class CatchUp:
 
     @property
     def deadline_ms(self) -> int | None:
+        """When `ask` may say something; both of its reasons to wait count, an old question's and a fresh target's."""
         if self.checking is not None:
             return None
-        return self._asked_ms + PATIENCE_MS if self._asked_ms is not None else self._ask_from_ms
+        if self._asked_ms is None:
+            return self._ask_from_ms
+        return max(self._ask_from_ms, self._asked_ms + PATIENCE_MS)
 
     def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:
         """The transactions to check next, or None when the answer leads nowhere (then the next member is asked)."""

@@ -309,3 +309,18 @@ def test_a_ledger_that_was_reloaded_serves_the_same_run(lab: Lab) -> None:
     assert isinstance(serve(again, 1).blocks[0], FinalBlock)
     assert Link(again.link) == lab.core(0).ledger.link
     assert Height(again.height) == 1 + BLOCKS
+
+
+def test_an_old_question_without_an_answer_does_not_wake_us_before_the_new_target_may_be_asked_for(
+    lab: Lab,
+) -> None:
+    behind = CatchUp(Ledger(lab.genesis, MemoryStore()))
+    certificate = last(honest(lab))
+    behind.toward(certificate, 1_000)
+    assert behind.ask(1_000 + SETTLE_MS, [NodeId(0)]) is not None
+    behind.target = None  # what was missing came by votes; the peer never answered
+    now_ms = 1_000 + SETTLE_MS + 2 * PATIENCE_MS
+    behind.toward(certificate, now_ms)
+    assert behind.ask(now_ms, [NodeId(0)]) is None
+    assert behind.deadline_ms == now_ms + SETTLE_MS
+    assert behind.ask(now_ms + SETTLE_MS, [NodeId(0)]) is not None
