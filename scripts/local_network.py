@@ -274,12 +274,12 @@ def trusting(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that are free now, below the range that clients' sockets are given."""
-    for base in range(7600, 30_000, 100):
+def free_ports(count: int, first: int = 7600) -> int:
+    """The first of `count` neighbouring ports that are free now, from `first` on and below what clients' sockets are given."""
+    for base in range(first, 30_000, 100):
         if all(is_free(base + offset) for offset in range(count)):
             return base
-    raise Trouble("there is no row of free ports between 7600 and 30000")
+    raise Trouble(f"there is no row of free ports between {first} and 30000")
 
 
 def is_free(port: int) -> bool:
