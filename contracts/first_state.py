@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from tallystick.contracts.aml.rule_set import KNOWN_RULES, record_of
 from tallystick.contracts.authority import ROOT_SERIAL, ROOT_TIER
+from tallystick.contracts.membership import first_membership
 from tallystick.contracts.state import (
     ASSET,
     PARTICIPANT,
@@ -51,6 +52,7 @@ def first_state(genesis: Genesis) -> BlockResult:
             Asset(1, asset.exponent, asset.issuer, asset.supply_cap_minor, 0)
         )
     records[RULES_KEY] = record_of(genesis.rules)
+    records.update(first_membership(genesis))
     return BlockResult(accounts, records, [], [], {}, [])
 
 

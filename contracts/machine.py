@@ -17,6 +17,7 @@ from tallystick.contracts.consumption import consume, window_records
 from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.decisions import Decision
 from tallystick.contracts.invariants import check_consumed_once, check_supply
+from tallystick.contracts.membership import activate_spare, change_members
 from tallystick.contracts.state import (
     Account,
     BlockInput,
@@ -28,7 +29,14 @@ from tallystick.contracts.state import (
 from tallystick.contracts.transfers import transfer
 from tallystick.network.proofs.receipts import OUTCOME, Cause, Outcome
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
+from tallystick.network.wire.transactions import (
+    ActivateSpare,
+    ChangeMembers,
+    Issue,
+    OpenAccount,
+    Transaction,
+    Transfer,
+)
 
 _VERSION: Final = 1
 
@@ -45,6 +53,8 @@ _CONTRACTS: Final[dict[type, tuple[int, Contract]]] = {
     OpenAccount: (1, open_account),
     Issue: (2, issue),
     Transfer: (3, transfer),
+    ChangeMembers: (4, change_members),
+    ActivateSpare: (5, activate_spare),
 }
 _CAUSE: Final = int(Cause.TRANSACTION)
 
@@ -119,6 +129,7 @@ def execute_block(state: StateReader, block: BlockInput) -> BlockResult:
         decisions=[(decision.status, decision.reason) for decision in made],
         taken=working.taken,
         refused=refused,
+        next_members=None if working.membership is None else working.membership.voting(),
     )
     check_supply(working.versions, working.issued)
     check_consumed_once(result, len(block.transactions))

@@ -15,10 +15,18 @@ from msgspec import Meta, Struct
 from tallystick.contracts.aml.rule_set import active_rules
 from tallystick.contracts.aml.windows import Window, hour_of
 from tallystick.network.wire import bounds
+from tallystick.network.wire.blocks import Hash
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.faults import Refused, broken, present
-from tallystick.network.wire.genesis import Name, Parameters
+from tallystick.network.wire.genesis import Parameters
 from tallystick.network.wire.ids import AccountId, BodyId, TxDigest
+from tallystick.network.wire.membership import (
+    EpochMembers,
+    MemberEntry,
+    MemberId,
+    Name,
+    SpareEntry,
+)
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions import AssetCode, KeyBytes, Transaction
 
@@ -27,6 +35,7 @@ U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 RULES_KEY = b"rules"
+MEMBERS_KEY = b"members"
 
 
 def account_key(account: bytes) -> bytes:
@@ -158,6 +167,30 @@ class ConsumedWindow(Struct, array_like=True, frozen=True, forbid_unknown_fields
     running: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
+class Retired(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a member that left may never be again."""
+
+    id: MemberId
+    vote_key: Hash
+    tls_key_hash: Hash
+
+
+class Membership(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The value of the one record: who votes now, who did, and which ids wait. Every list by ascending id."""
+
+    format: Literal[1]
+    epoch: U63
+    governor: U32
+    members: Annotated[tuple[MemberEntry, ...], Meta(min_length=1, max_length=bounds.MEMBERS_MAX)]
+    spares: Annotated[tuple[SpareEntry, ...], Meta(max_length=bounds.SPARES_MAX)]
+    retired: Annotated[tuple[Retired, ...], Meta(max_length=2**16)]
+
+    def voting(self) -> EpochMembers:
+        """What `Result.next_epoch` is the digest of."""
+        return EpochMembers(self.epoch, self.members)
+
+
+MEMBERSHIP = Codec(Membership, bytes_max=8 * 1024 * 1024)
 ASSET = Codec(Asset, bytes_max=128)
 PARTICIPANT = Codec(Participant, bytes_max=512)
 CONSUMED_WINDOW = Codec(ConsumedWindow, bytes_max=64)
@@ -218,6 +251,8 @@ class BlockResult:
     """account ‖ id (52 bytes) → the digest that took it."""
     refused: list[bytes]
     """Body ids that were consumed without taking their (account, id)."""
+    next_members: EpochMembers | None = None
+    """Who votes after this block, if it closes its epoch."""
 
 
 class WorkingSet:
@@ -238,6 +273,8 @@ class WorkingSet:
         self.participants: dict[int, Participant] = {}
         self.issued: dict[str, int] = {}
         """Asset code → minor units that this block's issues created."""
+        self.membership: Membership | None = None
+        """The next epoch's, once a change has settled."""
 
     def account(self, name: bytes) -> Account | None:
         """To read only; `change` gives the one that may be written to."""
@@ -274,12 +311,14 @@ class WorkingSet:
         return found
 
     def records(self) -> dict[bytes, bytes]:
-        """The records that issues and openings changed."""
+        """The records that issues, openings and a change of members changed."""
         changed = {
             asset_key(code): ASSET.encode(present(self.assets[code], code)) for code in self.issued
         }
         for number, participant in self.participants.items():
             changed[participant_key(number)] = PARTICIPANT.encode(participant)
+        if self.membership is not None:
+            changed[MEMBERS_KEY] = MEMBERSHIP.encode(self.membership)
         return changed
 
 

@@ -19,7 +19,6 @@ from tallystick.network.wire.blocks import Header
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
-    MemberEntry,
     Parameters,
     ParticipantEntry,
     RuleEntry,
@@ -37,9 +36,12 @@ from tallystick.network.wire.ids import (
     PaymentId,
     View,
 )
+from tallystick.network.wire.membership import EpochMembers, MemberEntry, SpareEntry
 from tallystick.network.wire.signing import Phase
 from tallystick.network.wire.transactions import (
     SUITE_SECP256K1_EIP712,
+    ActivateSpare,
+    ChangeMembers,
     Issue,
     OpenAccount,
     Transaction,
@@ -62,6 +64,12 @@ def vote_key(byte: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes([byte]) * 32)
 
 
+def member_entry(number: int, participant: ParticipantId, name: str) -> MemberEntry:
+    """Member n votes with the key of byte 0x10 + n."""
+    key = vote_key(0x10 + number).public_key().public_bytes_raw()
+    return MemberEntry(NodeId(number), name, participant, key, sha256(bytes([number])).digest())
+
+
 def example_genesis() -> Genesis:
     """Three participants, four members, one asset, two rules."""
     participants = tuple(
@@ -79,14 +87,7 @@ def example_genesis() -> Genesis:
         )
     )
     members = tuple(
-        MemberEntry(
-            NodeId(number),
-            f"node-{number}",
-            ParticipantId(1 + number % 3),
-            vote_key(0x10 + number).public_key().public_bytes_raw(),
-            sha256(bytes([number])).digest(),
-        )
-        for number in range(4)
+        member_entry(number, ParticipantId(1 + number % 3), f"node-{number}") for number in range(4)
     )
     return Genesis(
         1,
@@ -99,6 +100,8 @@ def example_genesis() -> Genesis:
         participants,
         (AssetEntry("USD", 2, ParticipantId(1), 10**15),),
         (RuleEntry(1, 1, "USD", 0, 100_000), RuleEntry(4, 1, "USD", 0, 5 * 10**8)),
+        ParticipantId(1),
+        (SpareEntry(NodeId(101), ParticipantId(2)),),
     )
 
 
@@ -131,6 +134,47 @@ class Network:
 
 def example_transactions(network: Network) -> list[Transaction]:
     """One of every kind. Bank A signs with two keys, the central bank with one."""
+    return [*example_payments(network), *example_changes(network)]
+
+
+def example_changes(network: Network) -> list[Transaction]:
+    """The central bank governs: member 3 leaves, 4 joins. Bank A puts its spare id 101 in the place of member 1."""
+
+    def common(participant: int, number: int) -> dict[str, Any]:
+        return {
+            "chain": network.chain,
+            "lane": LANE,
+            "account": network.account(participant),
+            "id": PaymentId(bytes([number]) * 32),
+            "valid_until_ms": CREATED_MS + 60_000,
+            "payload_root": bytes(32),
+        }
+
+    change = ChangeMembers(
+        **common(1, 0xA4),
+        leaving=(NodeId(3),),
+        joining=(member_entry(4, ParticipantId(3), "node-4"),),
+        spares=(SpareEntry(NodeId(104), ParticipantId(3)),),
+    )
+    new = member_entry(101, ParticipantId(2), "node-1")
+    activation = ActivateSpare(
+        **common(2, 0xA5),
+        member=NodeId(1),
+        spare=new.id,
+        vote_key=new.vote_key,
+        tls_key_hash=new.tls_key_hash,
+    )
+    return [network.signed(change, 1), network.signed(activation, 2, 9)]
+
+
+def members_of_epoch_1(network: Network) -> EpochMembers:
+    """After bank A's activation."""
+    new = member_entry(101, ParticipantId(2), "node-1")
+    return EpochMembers(1, (*(each for each in network.genesis.members if each.id != 1), new))
+
+
+def example_payments(network: Network) -> list[Transaction]:
+    """The kinds that open accounts and move money."""
     keys = tuple(sorted(spend_key(byte).public_key.format() for byte in (0x21, 0x22, 0x23)))
 
     def common(participant: int, number: int) -> dict[str, Any]:
@@ -165,16 +209,18 @@ def example_transactions(network: Network) -> list[Transaction]:
     return [network.signed(opening, 2, 9), network.signed(issue, 1), network.signed(payment, 2, 9)]
 
 
-def commit_certificate(network: Network, header: Header, link: Link) -> Certificate:
-    """COMMIT votes of members 0, 2 and 3."""
-    height, parent = Height(header.height), Link(header.parent_link)
+def commit_certificate(
+    network: Network, header: Header, link: Link, signers: Sequence[int] = (0, 2, 3)
+) -> Certificate:
+    """COMMIT votes of three members of the header's epoch."""
+    height, parent, epoch = Height(header.height), Link(header.parent_link), Epoch(header.epoch)
     message = signing.vote_message(
-        network.chain, LANE, EPOCH, VIEW, height, Phase.COMMIT, link, parent
+        network.chain, LANE, epoch, VIEW, height, Phase.COMMIT, link, parent
     )
     votes = tuple(
-        CertVote(NodeId(number), vote_key(0x10 + number).sign(message)) for number in (0, 2, 3)
+        CertVote(NodeId(number), vote_key(0x10 + number).sign(message)) for number in signers
     )
-    return Certificate(Phase.COMMIT, EPOCH, VIEW, height, link, parent, votes)
+    return Certificate(Phase.COMMIT, epoch, VIEW, height, link, parent, votes)
 
 
 def example_outcomes(network: Network, transactions: Sequence[Transaction]) -> list[Outcome]:

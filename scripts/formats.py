@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from format_examples import (
     CREATED_MS,
@@ -21,8 +22,10 @@ from format_examples import (
     VIEW,
     Network,
     commit_certificate,
+    example_changes,
     example_outcomes,
     example_transactions,
+    members_of_epoch_1,
     vote_key,
 )
 from tallystick.network.proofs.document import receipt_to_bytes
@@ -33,6 +36,7 @@ from tallystick.network.proofs.receipts import (
     RECEIPT,
     Anchor,
     BlockProof,
+    EpochStep,
     Receipt,
 )
 from tallystick.network.proofs.state_map import StateMap
@@ -51,6 +55,8 @@ from tallystick.network.wire.blocks import (
 from tallystick.network.wire.frames import Channel, pack, pack_many
 from tallystick.network.wire.genesis import GENESIS, genesis_to_json
 from tallystick.network.wire.ids import Height, Link, View
+from tallystick.network.wire.membership import EPOCH_MEMBERS, members_digest
+from tallystick.network.wire.readable import to_readable
 from tallystick.network.wire.signing import Phase
 from tallystick.network.wire.transactions import Transaction
 from tallystick.network.wire.transactions.codec import body_id, encode, kind_of
@@ -62,20 +68,13 @@ PAGE = ROOT / "docs" / "formats.md"
 
 def transaction_vector(network: Network, transaction: Transaction) -> dict[str, Any]:
     kind = type(transaction)
-    types = {kind.__name__: eip712.TYPES[kind]}
+    types = eip712.types_of(kind)
     raw = encode(transaction)
     type_string = eip712.encode_type(kind.__name__, types)
     hashed = eip712.compile_struct(kind.__name__, types, eip712.read_struct)(transaction)
-    fields = {name: getattr(transaction, name) for name in transaction.__struct_fields__}
     return {
         "kind": kind_of(transaction),
-        "fields": {
-            **fields,
-            "witnesses": [
-                {"suite": each.suite, "key": each.key, "signature": each.signature}
-                for each in transaction.witnesses
-            ],
-        },
+        "fields": to_readable(transaction),
         "type_string": type_string,
         "type_hash": eip712.keccak(type_string.encode()),
         "struct_hash": hashed,
@@ -95,7 +94,7 @@ def refused_vectors(raw: bytes) -> dict[str, Any]:
         "witnesses left out": ["NON_CANONICAL", shorter],
         "an amount of zero": ["MALFORMED", raw.replace(amount, b"\x00")],
         "an asset that ends in a line feed": ["MALFORMED", raw.replace(b"\xa3USD", b"\xa4USD\n")],
-        "an unknown kind": ["MALFORMED", raw[:1] + b"\x04" + raw[2:]],
+        "an unknown kind": ["MALFORMED", raw[:1] + b"\x7f" + raw[2:]],
         "a byte too many": ["MALFORMED", raw + b"\x00"],
         "a byte too few": ["MALFORMED", raw[:-1]],
     }  # fmt: skip
@@ -174,7 +173,8 @@ def signed_vectors(network: Network, link: Link, parent: Link) -> dict[str, Any]
 def block_vectors(
     network: Network, transactions: Sequence[Transaction], state_root: bytes
 ) -> dict[str, Any]:
-    """One block of all three transactions, its receipts, and a receipt through a later block."""
+    """One block of three payments, its receipts, a receipt through a later block, and one of the next epoch."""
+    transactions = transactions[:3]
     outcomes = example_outcomes(network, transactions)
     ordered = Tree([body_id(encode(each)) for each in transactions])
     executed = Tree([leaf_hash(OUTCOME.encode(each)) for each in outcomes])
@@ -228,7 +228,39 @@ def block_vectors(
         "receipt_settled": RECEIPT.encode(receipt(1, direct)),
         "receipt_rejected": RECEIPT.encode(receipt(2, direct)),
         "receipt_anchored": RECEIPT.encode(receipt(0, anchored)),
+        **epoch_vectors(network, transactions[1], later, later_result, history),
         "receipt_rejected_file": receipt_to_bytes(receipt(2, direct)).decode(),
+    }
+
+
+def epoch_vectors(
+    network: Network, paid: Transaction, parent: Header, parent_result: Result, history: Log
+) -> dict[str, Any]:
+    """Block 3 closes epoch 0, and a receipt of block 4, which the members of epoch 1 signed."""
+    members, activation = members_of_epoch_1(network), example_changes(network)[1]
+    above, empty = link_of(parent, parent_result), Tree([]).root
+    history.append(leaf_hash(above))
+
+    def header(epoch: int, height: int, on: Link, ordered: bytes) -> Header:
+        time_ms = CREATED_MS + 1_000 * height
+        return Header(
+            1, network.chain, LANE, epoch, height, on, history.root(), time_ms, 0, ordered
+        )
+
+    closing = header(0, 3, above, Tree([body_id(encode(activation))]).root)
+    result = Result(parent_result.state_root, empty, members_digest(members))
+    link = link_of(closing, result)
+    step = EpochStep(closing, result, commit_certificate(network, closing, link), members)
+    history.append(leaf_hash(link))
+    outcome = replace(example_outcomes(network, [activation, paid])[1], height=4, index=0)
+    first = header(1, 4, link, Tree([body_id(encode(paid))]).root)
+    executed = Result(parent_result.state_root, Tree([leaf_hash(OUTCOME.encode(outcome))]).root)
+    signed = commit_certificate(network, first, link_of(first, executed), (0, 2, 101))
+    proof = BlockProof(first, executed, signed, None, (step,))
+    return {
+        "members_of_epoch_1": EPOCH_MEMBERS.encode(members),
+        "next_epoch": members_digest(members),
+        "receipt_epoch_1": RECEIPT.encode(Receipt(1, encode(paid), outcome, (), (), proof)),
     }
 
 

@@ -41,13 +41,17 @@ Document: TypeAlias = dict[str, Any]
 FORMAT: Final = "tallystick/receipt"
 """First field of a receipt's document: what it is, before its version."""
 
-OPENINGS_MAX: Final = 256
+OPENINGS_MAX: Final = 4_096
 """Brackets and braces opened in one receipt's file; the fullest receipt opens fewer. It bounds the nesting: msgspec
 follows that as deep as Python's recursion limit, which libraries raise until the C stack overruns."""
 
 _FINDINGS: Final = ("ALLOW", "REPORT", "HOLD", "REJECT")
 _KINDS: Final[dict[str, type[Struct]]] = dict(
-    zip(("OPEN_ACCOUNT", "ISSUE", "TRANSFER"), KINDS, strict=True)
+    zip(
+        ("OPEN_ACCOUNT", "ISSUE", "TRANSFER", "CHANGE_MEMBERS", "ACTIVATE_SPARE"),
+        KINDS,
+        strict=True,
+    )
 )
 
 

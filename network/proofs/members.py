@@ -1,6 +1,6 @@
 """Who votes in an epoch, with which keys, and how many make a quorum (architecture section 7).
 
-Epoch 0 is the genesis document's. Two entries with one id or one vote key would let one member count
+Epoch 0 is the genesis document's; the block that closes an epoch names the next one's set. Two entries with one id or one vote key would let one member count
 twice, so such a document is refused.
 Not here: whether a certificate is a quorum's (`certificates`).
 """
@@ -11,6 +11,7 @@ from tallystick.network.proofs.certificates import crashes_of, faults_of, majori
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import EngineName, Genesis
 from tallystick.network.wire.ids import Epoch, NodeId
+from tallystick.network.wire.membership import EpochMembers
 from tallystick.network.wire.reasons import RejectReason
 
 
@@ -46,6 +47,14 @@ class MemberSet:
         if len(vote_keys) != len(genesis.members):
             raise Refused(RejectReason.BAD_FIELD, "two members share an id")
         return cls(Epoch(0), vote_keys, genesis.engine)
+
+    @classmethod
+    def of(cls, members: EpochMembers, engine: EngineName) -> "MemberSet":
+        """The members of a later epoch, or `Refused(BAD_FIELD)`."""
+        vote_keys = {member.id: member.vote_key for member in members.members}
+        if len(vote_keys) != len(members.members):
+            raise Refused(RejectReason.BAD_FIELD, "two members share an id")
+        return cls(Epoch(members.epoch), vote_keys, engine)
 
     def __contains__(self, node: object) -> bool:
         return node in self.vote_keys

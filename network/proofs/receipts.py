@@ -14,6 +14,7 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import U64, Hash, Header, Result
 from tallystick.network.wire.codec import Codec
+from tallystick.network.wire.membership import EpochMembers
 
 Path = Annotated[tuple[Hash, ...], Meta(max_length=bounds.MERKLE_PATH_MAX)]
 
@@ -79,6 +80,17 @@ class Anchor(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Inclusion of the block's link at index `height` in a tree of `anchor.header.height` links."""
 
 
+class EpochStep(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One change of members: the last block of an epoch, certified by that epoch's members, and the set that it opens."""
+
+    header: Header
+    result: Result
+    """Its `next_epoch` is the digest of `members`."""
+    certificate: Certificate
+    """Over this block's own link."""
+    members: EpochMembers
+
+
 class BlockProof(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What all receipts of one block share.
 
@@ -91,6 +103,8 @@ class BlockProof(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     certificate: Certificate
     """Over this block's link, or over the anchor's."""
     anchor: Anchor | None = None
+    epochs: Annotated[tuple[EpochStep, ...], Meta(max_length=bounds.EPOCHS_PROVEN_MAX)] = ()
+    """From genesis to the certificate's epoch, one step for each change; empty in epoch 0."""
 
 
 class Receipt(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

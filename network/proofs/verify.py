@@ -12,7 +12,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Final, TypeAlias, TypeVar
 
-from tallystick.network.proofs.certificates import check_certificate
+from tallystick.network.proofs.certificates import Certificate, check_certificate
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import leaf_hash, root_of_path, verify_inclusion
 from tallystick.network.proofs.receipts import (
@@ -21,6 +21,7 @@ from tallystick.network.proofs.receipts import (
     RECEIPT,
     BlockProof,
     Cause,
+    EpochStep,
     Outcome,
     Receipt,
     Status,
@@ -34,6 +35,7 @@ from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
 from tallystick.network.wire.keys import is_low_s, verify_spend, verify_vote
+from tallystick.network.wire.membership import members_digest
 from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
 from tallystick.network.wire.transactions import (
     SUITE_SECP256K1_EIP712,
@@ -115,7 +117,16 @@ def verify_account(
 class Verifier:
     """Checks evidence of one network. Remembers the last block proof, so a bundle pays for it once."""
 
-    __slots__ = ("_block", "_block_checks", "_digester", "_members", "chain", "genesis")
+    __slots__ = (
+        "_block",
+        "_block_checks",
+        "_digester",
+        "_epochs",
+        "_first",
+        "_members",
+        "chain",
+        "genesis",
+    )
 
     def __init__(self, genesis: Genesis) -> None:
         """`Refused(BAD_FIELD)` if the genesis document names no usable member set."""
@@ -123,7 +134,9 @@ class Verifier:
         self.genesis = genesis
         self.chain = chain_of(hash_)
         self._digester = Digester(Domain(self.chain, hash_))
-        self._members = MemberSet.from_genesis(genesis)
+        self._first = self._members = MemberSet.from_genesis(genesis)
+        self._epochs: tuple[EpochStep, ...] | None = ()
+        """The changes of members that lead to `_members`; None while they do not hold."""
         self._block: BlockProof | None = None
         self._block_checks: tuple[Check, ...] = ()
 
@@ -185,6 +198,7 @@ class Verifier:
         if block is not self._block:  # frozen, and held here, so the same object is the same proof
             self._block_checks = _run(
                 [
+                    ("members", lambda: self._walk(block.epochs)),
                     ("header", lambda: self._header(block.header)),
                     ("link", lambda: self._link(block)),
                     ("certificate", lambda: self._certificate(block)),
@@ -202,6 +216,28 @@ class Verifier:
             header.epoch == self._members.epoch, f"the members of epoch {header.epoch} are unknown"
         )
         return f"the block is height {header.height} of network {self.chain}, lane {header.lane}"
+
+    def _walk(self, epochs: tuple[EpochStep, ...]) -> str:
+        """From the genesis document's members to those of the last step: each set is signed for by the one before."""
+        if epochs == self._epochs:
+            return f"the members of epoch {self._members.epoch} follow from genesis"
+        self._epochs, self._members, closed = None, self._first, 0
+        for step in epochs:
+            header, epoch = step.header, self._members.epoch
+            self._header(header)
+            _expect(header.height > closed, f"epoch {epoch} closes before it begins")
+            closed = header.height
+            _expect(
+                step.result.next_epoch == members_digest(step.members)
+                and step.members.epoch == epoch + 1,
+                f"the block that closes epoch {epoch} names other members",
+            )
+            link = link_of(header, step.result)
+            _expect(link == step.certificate.link, "the certificate is about another link")
+            self._signed(step.certificate, header)
+            self._members = MemberSet.of(step.members, self.genesis.engine)
+        self._epochs = epochs
+        return f"{len(epochs)} changes lead from genesis to the members of epoch {len(epochs)}"
 
     def _link(self, block: BlockProof) -> str:
         link, height = link_of(block.header, block.result), block.header.height
@@ -221,7 +257,12 @@ class Verifier:
 
     def _certificate(self, block: BlockProof) -> str:
         header = block.header if block.anchor is None else block.anchor.header
-        certificate = block.certificate
+        after = self._epochs[-1].header.height if self._epochs else 0
+        _expect(block.header.height > after, "the block is older than its epoch")
+        return self._signed(block.certificate, header)
+
+    def _signed(self, certificate: Certificate, header: Header) -> str:
+        """A quorum of the epoch that was walked to signed to commit exactly this header's place."""
         _expect(certificate.commits, "the certificate does not commit, it only prepares")
         _expect(certificate.epoch == header.epoch, "the certificate is of another epoch")
         _expect(certificate.height == header.height, "the certificate is of another height")

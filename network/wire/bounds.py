@@ -31,6 +31,21 @@ BLOCK_TRANSACTIONS_MAX = 4_096
 MEMBERS_MAX = 64
 """Consensus members of one lane. Votes go from all to all."""
 
+MEMBERS_BFT_MIN = 4
+"""The fewest members that tolerate one that lies (n > 3f)."""
+
+MEMBER_ID_MAX = 999
+"""Ids from 1,000 on are observers'. An id votes for one member once, so this bounds the retired ones, too."""
+
+MEMBERS_CHANGED_MAX = 32
+"""Ids that leave, members that join and spares that are approved in one change: it fits a transaction of 8 kB."""
+
+SPARES_MAX = 256
+"""Spare ids that wait to be used, four for each member."""
+
+EPOCHS_PROVEN_MAX = 64
+"""Changes of members that one receipt may walk through from genesis."""
+
 PARTICIPANTS_MAX = 4_096
 """Banks in one genesis document."""
 

@@ -17,7 +17,14 @@ from sha3 import keccak_256
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import broken
 from tallystick.network.wire.ids import TxDigest
-from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
+from tallystick.network.wire.transactions import (
+    ActivateSpare,
+    ChangeMembers,
+    Issue,
+    OpenAccount,
+    Transaction,
+    Transfer,
+)
 
 Field: TypeAlias = tuple[str, str]
 """(EIP-712 type, field name)."""
@@ -51,8 +58,33 @@ TYPES: Final[dict[type[Transaction], tuple[Field, ...]]] = {
         ("uint64", "amountMinor"),
         ("uint64", "settleByMs"),
     ),
+    ChangeMembers: (
+        *_COMMON,
+        ("uint16[]", "leaving"),
+        ("Member[]", "joining"),
+        ("Spare[]", "spares"),
+    ),
+    ActivateSpare: (
+        *_COMMON,
+        ("uint16", "member"),
+        ("uint16", "spare"),
+        ("bytes32", "voteKey"),
+        ("bytes32", "tlsKeyHash"),
+    ),
 }
 """What is signed of each kind: everything but `chain`, which the domain holds, and the witnesses."""
+
+_PARTS: Final[dict[str, tuple[Field, ...]]] = {
+    "Member": (
+        ("uint16", "id"),
+        ("string", "name"),
+        ("uint32", "participant"),
+        ("bytes32", "voteKey"),
+        ("bytes32", "tlsKeyHash"),
+    ),
+    "Spare": (("uint16", "id"), ("uint32", "participant")),
+}
+"""Structs inside of kinds."""
 
 DOMAIN_TYPE: Final[tuple[Field, ...]] = (
     ("string", "name"),
@@ -60,6 +92,13 @@ DOMAIN_TYPE: Final[tuple[Field, ...]] = (
     ("uint256", "chainId"),
     ("bytes32", "salt"),
 )
+
+
+def types_of(kind: type[Transaction]) -> dict[str, tuple[Field, ...]]:
+    """The kind's own type and every struct in it, by name."""
+    fields = TYPES[kind]
+    used = {base for each, _ in fields if (base := each.partition("[")[0]) in _PARTS}
+    return {kind.__name__: fields} | {name: _PARTS[name] for name in sorted(used)}
 
 
 def keccak(data: bytes) -> bytes:
@@ -200,8 +239,8 @@ class Digester:
         self._prefix = b"\x19\x01" + domain.separator()
         remembered = lru_cache(maxsize=bounds.ASSET_HASHES_MAX)(_hash_string)
         self._hash_of = {
-            kind: compile_struct(kind.__name__, {kind.__name__: fields}, read_struct, remembered)
-            for kind, fields in TYPES.items()
+            kind: compile_struct(kind.__name__, types_of(kind), read_struct, remembered)
+            for kind in TYPES
         }
 
     def digest(self, transaction: Transaction) -> TxDigest:
@@ -215,16 +254,28 @@ def typed_data(domain: Domain, transaction: Transaction) -> dict[str, Any]:
 
     Byte strings stay bytes; a caller that needs JSON text writes them as 0x-hex.
     """
-    fields = TYPES[type(transaction)]
+    types = types_of(type(transaction))
     primary = type(transaction).__name__
-    message = {name: getattr(transaction, _snake(name)) for _, name in fields}
-    if isinstance(transaction, OpenAccount):
-        message["keys"] = list(transaction.keys)
-    as_document = [{"name": name, "type": kind} for kind, name in fields]
+    as_documents = {
+        name: [{"name": field, "type": kind} for kind, field in fields]
+        for name, fields in types.items()
+    }
     domain_type = [{"name": name, "type": kind} for kind, name in DOMAIN_TYPE]
     return {
-        "types": {"EIP712Domain": domain_type, primary: as_document},
+        "types": {"EIP712Domain": domain_type, **as_documents},
         "primaryType": primary,
         "domain": domain.values(),
-        "message": message,
+        "message": _message(transaction, types[primary], types),
     }
+
+
+def _message(value: Any, fields: Sequence[Field], types: Types) -> dict[str, Any]:
+    """A struct's fields by their signed names, structs and lists inside as documents, too."""
+    message: dict[str, Any] = {}
+    for kind, name in fields:
+        found, base = getattr(value, _snake(name)), kind.partition("[")[0]
+        if base in types:
+            message[name] = [_message(each, types[base], types) for each in found]
+        else:
+            message[name] = list(found) if isinstance(found, tuple) else found
+    return message

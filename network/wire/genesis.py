@@ -14,9 +14,10 @@ from tallystick.network.wire import bounds, readable
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.faults import Refused
-from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId
+from tallystick.network.wire.ids import AccountId, ParticipantId
 from tallystick.network.wire.keys import check_spend_key, check_vote_key
-from tallystick.network.wire.transactions import AssetCode, Bytes16, Bytes32, KeyBytes, TimeMs
+from tallystick.network.wire.membership import MemberEntry, Name, SpareEntry
+from tallystick.network.wire.transactions import AssetCode, Bytes16, KeyBytes, TimeMs
 
 _GENESIS = Tag(b"tallystick/genesis")
 _CHAIN = Tag(b"tallystick/chain-id")
@@ -24,20 +25,6 @@ _ACCOUNT = Tag(b"tallystick/account-id")
 
 EngineName: TypeAlias = Literal["pbft", "raft"]
 """How blocks are agreed on. Raft survives crashes only: no member may lie."""
-
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class MemberEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A node that votes."""
-
-    id: Annotated[NodeId, Meta(ge=0, lt=2**16)]
-    name: Name
-    participant: Annotated[ParticipantId, Meta(ge=0, lt=2**32)]
-    vote_key: Bytes32
-    """Ed25519 public key of epoch 0."""
-    tls_key_hash: Bytes32
-    """SHA-256 of the TLS key's SubjectPublicKeyInfo: identity is a key, not a certificate's dates."""
 
 
 class ParticipantEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +90,10 @@ class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     ]
     assets: Annotated[tuple[AssetEntry, ...], Meta(max_length=bounds.ASSETS_MAX)]
     rules: Annotated[tuple[RuleEntry, ...], Meta(max_length=1_000)]
+    governor: Annotated[ParticipantId, Meta(ge=0, lt=2**32)] = ParticipantId(1)
+    """The participant whose root account changes the member set; its threshold is how many must sign."""
+    spares: Annotated[tuple[SpareEntry, ...], Meta(max_length=bounds.SPARES_MAX)] = ()
+    """Pre-approved ids: see `SpareEntry`."""
 
 
 GENESIS = Codec(Genesis, bytes_max=bounds.GENESIS_BYTES_MAX)
@@ -153,6 +144,7 @@ def validate_genesis(genesis: Genesis) -> list[str]:
     return [
         *_wrong_names(genesis),
         *_wrong_members(genesis),
+        *_wrong_spares(genesis),
         *_wrong_participants(genesis),
         *_wrong_assets_and_rules(genesis),
         *_wrong_parameters(genesis.parameters),
@@ -186,6 +178,21 @@ def _wrong_members(genesis: Genesis) -> Iterator[str]:
             yield f"member {member.id} belongs to participant {member.participant}, who is not listed"
         if not check_vote_key(member.vote_key):
             yield f"the vote key of member {member.id} is not a canonical Ed25519 key, or of small order"
+
+
+def _wrong_spares(genesis: Genesis) -> Iterator[str]:
+    participants = {entry.id for entry in genesis.participants}
+    if genesis.governor not in participants:
+        yield f"the governor is participant {genesis.governor}, who is not listed"
+    taken = {member.id for member in genesis.members}
+    yield from _repeated("spare id", (spare.id for spare in genesis.spares))
+    for spare in genesis.spares:
+        if spare.id in taken:
+            yield f"spare {spare.id} is a member's id"
+        if spare.participant not in participants:
+            yield f"spare {spare.id} belongs to participant {spare.participant}, who is not listed"
+        if spare.id > bounds.MEMBER_ID_MAX:
+            yield f"spare {spare.id}: a member's id is at most {bounds.MEMBER_ID_MAX}"
 
 
 def _wrong_participants(genesis: Genesis) -> Iterator[str]:

@@ -86,6 +86,14 @@ class RejectReason(Enum):
         34, "FOREIGN_ACCOUNT", "The account does not belong to the principal's participant."
     )
 
+    NOT_CONFIRMED = _refusal(
+        35,
+        "NOT_CONFIRMED",
+        "No quorum confirmed in time that this node is current. Nothing was read.",
+        retryable=True,
+    )
+    NOT_LEADER = _refusal(36, "NOT_LEADER", "This node does not lead; there is nothing to hand on.")
+
     UNKNOWN_ACCOUNT = _outcome(100, "UNKNOWN_ACCOUNT", "The paying account does not exist.")
     WRONG_KEYS = _outcome(
         101,
@@ -119,6 +127,33 @@ class RejectReason(Enum):
         122,
         "MISSING_RULE",
         "No limit is set for this asset and tier, and what is not set is not allowed.",
+    )
+    UNKNOWN_MEMBER = _outcome(130, "UNKNOWN_MEMBER", "The id is not a member's in this epoch.")
+    UNKNOWN_SPARE = _outcome(
+        131, "UNKNOWN_SPARE", "The id is not a spare that was approved for this participant."
+    )
+    MEMBER_ID_USED = _outcome(
+        132,
+        "MEMBER_ID_USED",
+        "The id is a member's, was one, or is approved as a spare; no id is used again.",
+    )
+    MEMBER_KEY_USED = _outcome(
+        133, "MEMBER_KEY_USED", "The vote key or TLS key is a member's, or was one's."
+    )
+    MEMBER_COUNT = _outcome(
+        134, "MEMBER_COUNT", "An epoch has one member, or 4 to 64; this change would break that."
+    )
+    EPOCH_CLOSING = _outcome(
+        135,
+        "EPOCH_CLOSING",
+        "Another change in this block closes the epoch; sign this one again for the next.",
+    )
+    UNKNOWN_PARTICIPANT = _outcome(
+        136, "UNKNOWN_PARTICIPANT", "The participant does not exist on this ledger."
+    )
+    TOO_MANY_SPARES = _outcome(137, "TOO_MANY_SPARES", "More spare ids would wait than are kept.")
+    MEMBERS_FIXED = _outcome(
+        138, "MEMBERS_FIXED", "This network's engine does not change its members."
     )
 
     @property

@@ -21,7 +21,6 @@ from tallystick.network.wire.genesis import (
     AssetEntry,
     EngineName,
     Genesis,
-    MemberEntry,
     Parameters,
     ParticipantEntry,
     RuleEntry,
@@ -32,6 +31,7 @@ from tallystick.network.wire.genesis import (
     validate_genesis,
 )
 from tallystick.network.wire.ids import NodeId, ParticipantId
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.node.api.tokens import Scope
 from tallystick.node.cli.tokens import issue, make_issuer, write_private
 from tallystick.node.runtime.signers import write_vote_key
@@ -42,7 +42,11 @@ BANKS_MAX: Final = 26 * 27
 
 CENTRAL_BANK: Final = ParticipantId(1)
 REGULATOR: Final = "regulator"
+OPERATOR: Final = "operator"
 OBSERVER: Final = NodeId(OBSERVER_ID_MIN)
+SPARE_ID_MIN: Final = 500
+"""Member n may come back as 500 + n without a vote, once."""
+
 ASSETS: Final = ("USD", "EUR")
 SUPPLY_CAP_MINOR: Final = 10**15
 """Ten trillion of a currency with two decimals: far above what a try-out moves, far below 2**63."""
@@ -193,6 +197,8 @@ def _genesis(
         participants=participants,
         assets=tuple(AssetEntry(code, 2, CENTRAL_BANK, SUPPLY_CAP_MINOR) for code in ASSETS),
         rules=usual if plan.rules is None else plan.rules,
+        governor=CENTRAL_BANK,
+        spares=tuple(SpareEntry(NodeId(SPARE_ID_MIN + m.id), m.participant) for m in members),
     )
 
 
@@ -308,7 +314,7 @@ def _peer_tomls(plan: Plan, founded: Founded, without: NodeId | None) -> Iterato
 
 
 def _make_tokens(plan: Plan, founded: Founded, now_ms: int) -> None:
-    """One token for each participant (submits and reads its own), one for the regulator (reads all)."""
+    """One token for each participant (submits and reads its own), one for the regulator (reads all), one to operate nodes."""
     folder = plan.folder / "tokens"
     folder.mkdir(mode=0o700)
     key = make_issuer(folder)
@@ -317,5 +323,7 @@ def _make_tokens(plan: Plan, founded: Founded, now_ms: int) -> None:
     for entry in founded.genesis.participants:
         token = issue(key, founded.chain, entry.name, own, entry.id, expires_s)
         write_private(folder / f"{entry.name}.jwt", token.encode())
+    token = issue(key, founded.chain, OPERATOR, (Scope.OPERATE,), None, expires_s)
+    write_private(folder / f"{OPERATOR}.jwt", token.encode())
     token = issue(key, founded.chain, REGULATOR, (Scope.READ_ALL,), None, expires_s)
     write_private(folder / f"{REGULATOR}.jwt", token.encode())

@@ -28,7 +28,7 @@ from tallystick.network.wire.genesis import genesis_from_json, validate_genesis
 from tallystick.network.wire.transactions import codec
 
 PUBLISHED: dict[str, Any] = msgspec.json.decode(formats.VECTORS.read_bytes())
-RECEIPTS = ("receipt_settled", "receipt_rejected", "receipt_anchored")
+RECEIPTS = ("receipt_settled", "receipt_rejected", "receipt_anchored", "receipt_epoch_1")
 
 
 def test_the_code_makes_exactly_what_is_published() -> None:
@@ -119,20 +119,34 @@ class Reader:
         self.hash = tagged("genesis", encoded)
         number = int.from_bytes(tagged("chain-id", self.hash)[:8], "big")
         self.chain = 1 + number % (2**52 - 1)
+        self.walk([])
+
+    def walk(self, epochs: list[Any]) -> None:
+        """The members of the epoch that the steps lead to."""
+        self.epoch, closed = 0, 0
         self.vote_keys = {member[0]: member[3] for member in self.genesis[6]}
+        for header, result, certificate, members in epochs:
+            assert header[4] > closed
+            closed = header[4]
+            self.certificate(certificate, header, self.link(header, result))
+            assert result[2] == tagged("members", msgspec.msgpack.encode(members))
+            self.epoch += 1
+            assert members[0] == self.epoch
+            self.vote_keys = {member[0]: member[3] for member in members[1]}
 
     def account(self, participant: int, serial: int) -> bytes:
         return tagged("account-id", struct.pack(">QIQ", self.chain, participant, serial))[:20]
 
     def link(self, header: list[Any], result: list[Any]) -> bytes:
-        assert header[:4] == [1, self.chain, self.genesis[2], 0]
+        assert header[:4] == [1, self.chain, self.genesis[2], self.epoch]
         assert header[4] >= 1
         block = tagged("block", msgspec.msgpack.encode(header))
         return tagged("link", block, tagged("result", msgspec.msgpack.encode(result)))
 
     def certificate(self, certificate: list[Any], header: list[Any], link: bytes) -> None:
         phase, epoch, view, height, signed, parent, votes = certificate
-        assert (phase, epoch, height, signed, parent) == (2, 0, header[4], link, header[5])
+        place = (2, self.epoch, header[4], link, header[5])
+        assert (phase, epoch, height, signed, parent) == place
         message = b"tallystick/vote\0" + struct.pack(
             ">QHQQQB32s32s", self.chain, self.genesis[2], epoch, view, height, phase, signed, parent
         )
@@ -143,14 +157,13 @@ class Reader:
 
     def digest(self, transaction: list[Any]) -> bytes:
         name, fields = MESSAGE[transaction[0]]
-        message = {
-            field: value for (_, field), value in zip(fields, transaction[2:-1], strict=True)
-        }
+        parts = [kind[:-2] for kind, _ in fields if kind[:-2] in ON_PAGE]
+        types = {each: ON_PAGE[each][1] for each in ("EIP712Domain", name, *parts)}
         signable = encode_typed_data(
             full_message={
                 "types": {
-                    "EIP712Domain": [{"type": kind, "name": each} for kind, each in DOMAIN],
-                    name: [{"type": kind, "name": each} for kind, each in fields],
+                    each: [{"type": kind, "name": field} for kind, field in listed]
+                    for each, listed in types.items()
                 },
                 "primaryType": name,
                 "domain": {
@@ -159,7 +172,7 @@ class Reader:
                     "chainId": self.chain,
                     "salt": self.hash,
                 },
-                "message": message,
+                "message": document(fields, transaction[2:-1]),
             }
         )
         return bytes(keccak(b"\x19\x01" + signable.header + signable.body))
@@ -167,8 +180,9 @@ class Reader:
     def receipt(self, receipt: list[Any]) -> int:
         """The status, after every check of section 9."""
         version, raw, outcome, transaction_path, outcome_path, block = receipt
-        header, result, certificate, anchor = block
+        header, result, certificate, anchor, epochs = block
         assert version == 1
+        self.walk(epochs)
         link = self.link(header, result)
         if anchor is None:
             self.certificate(certificate, header, link)
@@ -202,6 +216,15 @@ class Reader:
             assert coincurve.PublicKey(key).verify(der, digest, hasher=None)
 
 
+def document(fields: list[tuple[str, str]], values: list[Any]) -> dict[str, Any]:
+    """Values by name; a list of structs is one of documents."""
+    named: dict[str, Any] = {}
+    for (kind, name), value in zip(fields, values, strict=True):
+        part = ON_PAGE.get(kind[:-2])
+        named[name] = value if part is None else [document(part[1], each) for each in value]
+    return named
+
+
 def fields_of(type_string: str) -> tuple[str, list[tuple[str, str]]]:
     name, _, inner = type_string.rstrip(")").partition("(")
     pairs = [field.split(" ") for field in inner.split(",")]
@@ -211,14 +234,15 @@ def fields_of(type_string: str) -> tuple[str, list[tuple[str, str]]]:
 def type_strings() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """The type strings as they stand on the page."""
     lines = formats.PAGE.read_text("utf-8").splitlines()
-    starts = ("EIP712Domain(", "OpenAccount(", "Issue(", "Transfer(")
+    names = ("EIP712Domain", *KINDS, "Member", "Spare")
+    starts = tuple(f"{name}(" for name in names)
     found = [line[: line.index(")") + 1] for line in lines if line.startswith(starts)]
     return {name: (name, fields) for name, fields in map(fields_of, found)}
 
 
+KINDS = ("OpenAccount", "Issue", "Transfer", "ChangeMembers", "ActivateSpare")
 ON_PAGE = type_strings()
-DOMAIN = ON_PAGE["EIP712Domain"][1]
-MESSAGE = {1: ON_PAGE["OpenAccount"], 2: ON_PAGE["Issue"], 3: ON_PAGE["Transfer"]}
+MESSAGE = {number: ON_PAGE[name] for number, name in enumerate(KINDS, start=1)}
 
 
 def test_a_stranger_finds_the_networks_name_and_accounts() -> None:
@@ -227,6 +251,13 @@ def test_a_stranger_finds_the_networks_name_and_accounts() -> None:
     assert reader.chain == PUBLISHED["genesis"]["chain"]
     for participant, account in PUBLISHED["genesis"]["root_accounts"].items():
         assert reader.account(int(participant), 0).hex() == account
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_stranger_signs_the_same_digest_of_every_kind(name: str) -> None:
+    vector = PUBLISHED["transactions"][name]
+    transaction = msgspec.msgpack.decode(bytes.fromhex(vector["raw"]))
+    assert Reader(PUBLISHED).digest(transaction).hex() == vector["digest"]
 
 
 @pytest.mark.parametrize("name", RECEIPTS)

@@ -10,7 +10,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from tallystick.network.wire import bounds
-from tallystick.network.wire.ids import AccountId, PaymentId
+from tallystick.network.wire.ids import AccountId, NodeId, PaymentId
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bytes20 = Annotated[AccountId, Meta(min_length=20, max_length=20)]
@@ -26,6 +27,7 @@ Amount = Annotated[int, Meta(ge=1, le=bounds.AMOUNT_MINOR_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=bounds.TIME_MS_MAX)]
 Chain = Annotated[int, Meta(ge=1, lt=2**52)]
 Lane = Annotated[int, Meta(ge=0, lt=2**16)]
+MemberId = Annotated[NodeId, Meta(ge=0, le=bounds.MEMBER_ID_MAX)]
 
 SUITE_SECP256K1_EIP712 = 0
 """64-byte r‖s over the EIP-712 digest, low s, verified against a 33-byte compressed key."""
@@ -93,6 +95,41 @@ class Transfer(Struct, array_like=True, frozen=True, forbid_unknown_fields=True,
     witnesses: Witnesses = ()
 
 
-Transaction: TypeAlias = OpenAccount | Issue | Transfer
+class ChangeMembers(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=4):
+    """The governor's root account says who leaves, who joins, and which spare ids are approved from now on."""
 
-KINDS: tuple[type[Transaction], ...] = (OpenAccount, Issue, Transfer)
+    chain: Chain
+    lane: Lane
+    account: Bytes20
+    id: IdBytes
+    valid_until_ms: TimeMs
+    payload_root: Bytes32
+    leaving: Annotated[tuple[MemberId, ...], Meta(max_length=bounds.MEMBERS_CHANGED_MAX)]
+    """Ascending."""
+    joining: Annotated[tuple[MemberEntry, ...], Meta(max_length=bounds.MEMBERS_CHANGED_MAX)]
+    """By ascending id."""
+    spares: Annotated[tuple[SpareEntry, ...], Meta(max_length=bounds.MEMBERS_CHANGED_MAX)]
+    """By ascending id; added to those that wait."""
+    witnesses: Witnesses = ()
+
+
+class ActivateSpare(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=5):
+    """A member's participant puts a spare id with new keys in its place. Its root account signs, nobody votes."""
+
+    chain: Chain
+    lane: Lane
+    account: Bytes20
+    id: IdBytes
+    valid_until_ms: TimeMs
+    payload_root: Bytes32
+    member: MemberId
+    """The id that is void from the next epoch on, for ever."""
+    spare: MemberId
+    vote_key: Bytes32
+    tls_key_hash: Bytes32
+    witnesses: Witnesses = ()
+
+
+Transaction: TypeAlias = OpenAccount | Issue | Transfer | ChangeMembers | ActivateSpare
+
+KINDS: tuple[type[Transaction], ...] = (OpenAccount, Issue, Transfer, ChangeMembers, ActivateSpare)

@@ -7,7 +7,15 @@ the sentence that `field_fault` gives. Not here: whether a key is a point of the
 
 from itertools import pairwise
 
-from tallystick.network.wire.transactions import OpenAccount, Transaction
+from tallystick.network.wire import bounds
+from tallystick.network.wire.keys import check_vote_key
+from tallystick.network.wire.transactions import (
+    ChangeMembers,
+    Issue,
+    OpenAccount,
+    Transaction,
+    Transfer,
+)
 
 
 def keys_fault(keys: tuple[bytes, ...], threshold: int) -> str | None:
@@ -19,9 +27,34 @@ def keys_fault(keys: tuple[bytes, ...], threshold: int) -> str | None:
     return None
 
 
+def members_fault(change: ChangeMembers) -> str | None:
+    """What is wrong with a change of members as such, None when it is a change."""
+    joining, spares = [entry.id for entry in change.joining], [each.id for each in change.spares]
+    if not (change.leaving or joining or spares):
+        return "nobody leaves or joins, and no spare is approved"
+    for ids in (change.leaving, joining, spares):
+        if any(left >= right for left, right in pairwise(ids)):
+            return "ids must ascend, each once"
+    if len({*change.leaving, *joining, *spares}) < len(change.leaving) + len(joining) + len(spares):
+        return "an id stands in two lists"
+    for entry in change.joining:
+        if not entry.name.isprintable() or entry.name != entry.name.strip():
+            return f"the name of member {entry.id} has characters that do not show"
+        if not check_vote_key(entry.vote_key):
+            return f"the vote key of member {entry.id} is not a canonical Ed25519 key"
+    if max([*joining, *spares], default=0) > bounds.MEMBER_ID_MAX:
+        return f"a member's id is at most {bounds.MEMBER_ID_MAX}"
+    return None
+
+
 def field_fault(transaction: Transaction) -> str | None:
     """The first fault as a sentence for people, None when there is none."""
+    if isinstance(transaction, Transfer | Issue):
+        # For a struct made by hand: decoding has checked the whole pattern.
+        return None if transaction.asset.isalnum() else "asset must be capital letters and digits"
     if isinstance(transaction, OpenAccount):
         return keys_fault(transaction.keys, transaction.threshold)
-    # For a struct made by hand: decoding has checked the whole pattern.
-    return None if transaction.asset.isalnum() else "asset must be capital letters and digits"
+    if isinstance(transaction, ChangeMembers):
+        return members_fault(transaction)
+    good = check_vote_key(transaction.vote_key)
+    return None if good else "the vote key is not a canonical Ed25519 key"

@@ -13,7 +13,6 @@ from tallystick.network.proofs.receipts import OUTCOME, Outcome
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
-    MemberEntry,
     Parameters,
     ParticipantEntry,
     RuleEntry,
@@ -29,6 +28,7 @@ from tallystick.network.wire.ids import (
     PaymentId,
     TxDigest,
 )
+from tallystick.network.wire.membership import MemberEntry
 from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
 from tallystick.network.wire.transactions import (
     Issue,

@@ -16,6 +16,7 @@ from tallystick.contracts.invariants import check_consumed_once, check_supply
 from tallystick.contracts.state import (
     ACCOUNT,
     ASSET,
+    MEMBERS_KEY,
     PARTICIPANT,
     RULES_KEY,
     Asset,
@@ -162,6 +163,7 @@ def test_the_first_state_has_root_accounts_assets_and_rules() -> None:
     assert PARTICIPANT.decode(result.records[participant_key(2)]) == Participant(1, "bank a", 1)
     assert set(result.records) == {
         RULES_KEY,
+        MEMBERS_KEY,
         *(asset_key(code) for code in ("EUR", "USD")),
         *(participant_key(number) for number in (1, 2, 3)),
     }

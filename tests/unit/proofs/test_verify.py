@@ -37,7 +37,7 @@ from tests.unit.proofs.evidence import (
 from tests.unit.wire.examples import opening
 
 STEPS = [
-    "form", "header", "link", "certificate", "transaction", "identity", "signatures", "ordered",
+    "form", "members", "header", "link", "certificate", "transaction", "identity", "signatures", "ordered",
     "executed", "outcome",
 ]  # fmt: skip
 

@@ -9,13 +9,13 @@ from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
-    MemberEntry,
     Parameters,
     ParticipantEntry,
     chain_of,
     genesis_hash,
 )
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId
+from tallystick.network.wire.membership import MemberEntry
 from tallystick.wallet.core.build import Terms
 from tallystick.wallet.signers import LocalSigner
 

@@ -6,14 +6,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
-    MemberEntry,
     Parameters,
     ParticipantEntry,
     RuleEntry,
 )
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.transactions import (
     SUITE_SECP256K1_EIP712,
+    ActivateSpare,
+    ChangeMembers,
     Issue,
     OpenAccount,
     Transaction,
@@ -82,7 +84,49 @@ def opening() -> OpenAccount:
     )
 
 
-EVERY_KIND: tuple[Transaction, ...] = (opening(), issue(), transfer())
+def change_members() -> ChangeMembers:
+    return ChangeMembers(
+        CHAIN,
+        0,
+        AccountId(b"\x11" * 20),
+        PaymentId(b"\x22" * 32),
+        1_700_000_060_000,
+        bytes(32),
+        (NodeId(1), NodeId(3)),
+        (
+            MemberEntry(NodeId(7), "bank-g", ParticipantId(5), _public(7), b"\x66" * 32),
+            MemberEntry(NodeId(8), "bank-h", ParticipantId(6), _public(8), b"\x67" * 32),
+        ),
+        (SpareEntry(NodeId(107), ParticipantId(5)),),
+    )
+
+
+def activate_spare() -> ActivateSpare:
+    return ActivateSpare(
+        CHAIN,
+        0,
+        AccountId(b"\x11" * 20),
+        PaymentId(b"\x22" * 32),
+        1_700_000_060_000,
+        bytes(32),
+        NodeId(2),
+        NodeId(102),
+        _public(9),
+        b"\x66" * 32,
+    )
+
+
+def _public(number: int) -> bytes:
+    return vote_key(number).public_key().public_bytes_raw()
+
+
+EVERY_KIND: tuple[Transaction, ...] = (
+    opening(),
+    issue(),
+    transfer(),
+    change_members(),
+    activate_spare(),
+)
 
 
 def genesis() -> Genesis:

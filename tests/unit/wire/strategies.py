@@ -3,8 +3,11 @@
 from hypothesis import strategies as st
 
 from tallystick.network.wire import bounds
-from tallystick.network.wire.ids import AccountId, PaymentId
+from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.transactions import (
+    ActivateSpare,
+    ChangeMembers,
     Issue,
     OpenAccount,
     Transaction,
@@ -61,4 +64,35 @@ ISSUES: st.SearchStrategy[Issue] = st.builds(
 TRANSFERS: st.SearchStrategy[Transfer] = st.builds(
     Transfer, **_COMMON, creditor=ACCOUNTS, asset=ASSETS, amount_minor=AMOUNTS, settle_by_ms=TIMES
 )
-TRANSACTIONS: st.SearchStrategy[Transaction] = st.one_of(OPENINGS, ISSUES, TRANSFERS)
+MEMBER_IDS = between(0, bounds.MEMBER_ID_MAX).map(NodeId)
+ENTRY_IDS = between(0, 2**16 - 1).map(NodeId)
+PARTICIPANTS = between(0, 2**32 - 1).map(ParticipantId)
+_FEW = 4
+CHANGES: st.SearchStrategy[ChangeMembers] = st.builds(
+    ChangeMembers,
+    **_COMMON,
+    leaving=st.lists(MEMBER_IDS, max_size=_FEW).map(tuple),
+    joining=st.lists(
+        st.builds(
+            MemberEntry,
+            ENTRY_IDS,
+            st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1, max_size=64),
+            PARTICIPANTS,
+            exactly(32),
+            exactly(32),
+        ),
+        max_size=_FEW,
+    ).map(tuple),
+    spares=st.lists(st.builds(SpareEntry, ENTRY_IDS, PARTICIPANTS), max_size=_FEW).map(tuple),
+)
+ACTIVATIONS: st.SearchStrategy[ActivateSpare] = st.builds(
+    ActivateSpare,
+    **_COMMON,
+    member=MEMBER_IDS,
+    spare=MEMBER_IDS,
+    vote_key=exactly(32),
+    tls_key_hash=exactly(32),
+)
+TRANSACTIONS: st.SearchStrategy[Transaction] = st.one_of(
+    OPENINGS, ISSUES, TRANSFERS, CHANGES, ACTIVATIONS
+)

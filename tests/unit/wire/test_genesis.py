@@ -21,6 +21,7 @@ from tallystick.network.wire.genesis import (
     validate_genesis,
 )
 from tallystick.network.wire.ids import NodeId, ParticipantId
+from tallystick.network.wire.membership import SpareEntry
 from tallystick.network.wire.reasons import RejectReason
 from tests.unit.wire.examples import genesis, spend_key
 
@@ -122,6 +123,13 @@ FAULTS = {
     "member id 1 stands 2 times": with_member(0, id=NodeId(1)),
     "member name bank-b stands 2 times": with_member(0, name="bank-b"),
     "belongs to participant 99, who is not listed": with_member(0, participant=ParticipantId(99)),
+    "the governor is participant 99": replace(GOOD, governor=ParticipantId(99)),
+    "spare id": replace(GOOD, spares=(SpareEntry(NodeId(500), ParticipantId(1)),) * 2),
+    "is a member's id": replace(GOOD, spares=(SpareEntry(GOOD.members[0].id, ParticipantId(1)),)),
+    "spare 500 belongs to": replace(GOOD, spares=(SpareEntry(NodeId(500), ParticipantId(99)),)),
+    "spare 1000: a member's id": replace(
+        GOOD, spares=(SpareEntry(NodeId(1_000), ParticipantId(1)),)
+    ),
     "vote key": with_member(0, vote_key=GOOD.members[1].vote_key),
     "TLS key hash": with_member(0, tls_key_hash=GOOD.members[1].tls_key_hash),
     "of small order": with_member(0, vote_key=b"\x01" + bytes(31)),
