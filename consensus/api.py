@@ -83,11 +83,37 @@ class PeerDown:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadIndex:
+    """Up to which height may a block have been final anywhere by now? Answered by `IndexKnown`, or never: ask again."""
+
+    round: int
+    """Of the asker's own counting: an answer to a later round is good for an earlier question, never the reverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Give up leading, to `to` or to whoever suits best; heard by who does not lead, it changes nothing."""
+
+    to: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     pass
 
 
-Event: TypeAlias = Heard | WorkWaiting | BlockMade | Judged | CaughtUp | PeerUp | PeerDown | Tick
+Event: TypeAlias = (
+    Heard
+    | WorkWaiting
+    | BlockMade
+    | Judged
+    | CaughtUp
+    | PeerUp
+    | PeerDown
+    | ReadIndex
+    | HandOver
+    | Tick
+)
 
 
 # -- what an engine asks for -------------------------------------------------------------------------------------------
@@ -176,6 +202,14 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexKnown:
+    """Whatever was final at any member when round `round` was asked for stands at or below `index`."""
+
+    round: int
+    index: Height
+
+
+@dataclass(frozen=True, slots=True)
 class ViewEntered:
     """Proposals off the chosen path may be forgotten; their transactions wait again."""
 
@@ -208,6 +242,7 @@ Effect: TypeAlias = (
     | Judge
     | Final
     | Behind
+    | IndexKnown
     | ViewEntered
     | Alarm
     | Note

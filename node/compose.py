@@ -115,6 +115,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
             network=network,
             node=driver,
             submitter=driver,
+            leading=driver.leadership,
             waits=lambda account, payment_id: replica.pool.waits(account + payment_id),
             **world.access,
         )
@@ -233,7 +234,8 @@ class _World:
         more: tuple[Part, ...],
         wait_halted: Callable[[], Awaitable[str]],
     ) -> Composed:
-        """Disk first and last, then the core, then those who talk to it. `opened` closes the files."""
+        """Disk first and last, then the core, then those who talk to it. `opened` closes the files. A node that leads hands
+        over once its clients are gone, while its peers still hear it."""
 
         async def close() -> None:
             with opened:
@@ -245,6 +247,7 @@ class _World:
             Part("driver", driver.start, driver.stop),
             Part("peers", self.links.start, self.links.stop),
             *more,
+            Part("leadership", _nothing, driver.leadership.resign),
             Part("api", listener.start, listener.server.stop),
         )
         return Composed(self.config, driver, self.links, listener, parts, wait_halted)

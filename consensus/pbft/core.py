@@ -14,25 +14,29 @@ from tallystick.consensus.api import (
     Effect,
     EngineStatus,
     Event,
+    HandOver,
     Heard,
     Judged,
     PeerDown,
     PeerUp,
+    ReadIndex,
     Restored,
     Setup,
     Tick,
     WorkWaiting,
 )
 from tallystick.consensus.batching import Batching
-from tallystick.consensus.pbft import ordering, view_change
+from tallystick.consensus.pbft import ordering, reading, view_change
 from tallystick.consensus.pbft.messages import (
     MESSAGE,
     AskBlock,
+    AskIndex,
     Decided,
     Disagree,
     GiveBlock,
     NewView,
     Proposal,
+    ShowIndex,
     Standing,
     ViewChange,
     Vote,
@@ -122,6 +126,10 @@ class Pbft:
                 state.connected.discard(peer)
                 if state.active and peer == state.leader_of(state.view):
                     state.synchronizer.suspect(now_ms)
+            case ReadIndex(round_):
+                reading.read(state, round_)
+            case HandOver(to):
+                view_change.hand_over(state, to, now_ms)
             case Tick():
                 pass
             case _:
@@ -160,6 +168,10 @@ class Pbft:
                 self._take_block(data)
             case Disagree():
                 ordering.on_disagree(state, sender, said)
+            case AskIndex():
+                reading.on_ask_index(state, sender, said)
+            case ShowIndex():
+                reading.on_show_index(state, sender, said, now_ms)
             case _:
                 assert_never(said)
         return None

@@ -21,6 +21,7 @@ EpochField = Annotated[Epoch, Meta(ge=0, le=2**63 - 1)]
 ViewField = Annotated[View, Meta(ge=0, le=2**63 - 1)]
 HeightField = Annotated[Height, Meta(ge=0, le=2**63 - 1)]
 LinkField = Annotated[Link, Meta(min_length=32, max_length=32)]
+RoundField = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Data = Annotated[bytes, Meta(max_length=bounds.CONSENSUS_MESSAGE_BYTES_MAX)]
 
 
@@ -100,8 +101,33 @@ class Disagree(Struct, array_like=True, frozen=True, forbid_unknown_fields=True,
     signature: SignatureBytes
 
 
+class AskIndex(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=10):
+    """A reader at the sender wants to be sure that the sender is not behind."""
+
+    epoch: EpochField
+    round: RoundField
+
+
+class ShowIndex(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=11):
+    """The sender's certificate over the highest block that it knows, prepared or commit. Not signed: it proves itself."""
+
+    epoch: EpochField
+    round: RoundField
+    certificate: Certificate | None
+
+
 Message: TypeAlias = (
-    Proposal | Vote | ViewChange | NewView | Decided | Standing | AskBlock | GiveBlock | Disagree
+    Proposal
+    | Vote
+    | ViewChange
+    | NewView
+    | Decided
+    | Standing
+    | AskBlock
+    | GiveBlock
+    | Disagree
+    | AskIndex
+    | ShowIndex
 )
 
 MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]

@@ -93,6 +93,8 @@ class PbftState:
     """When each member was last told again what we had said."""
     checked_until_ms: dict[NodeId, int] = field(default_factory=dict)
     """Until when the view changes that we have looked at are paid for, by member."""
+    reads: dict[int, dict[NodeId, Height]] = field(default_factory=dict)
+    """By round of our own reads: how far each member that answered has shown to be."""
     connected: set[NodeId] = field(default_factory=set)
     """Members that we have a connection to."""
     outstanding: int = 0

@@ -61,6 +61,17 @@ def leave(state: PbftState, view: View, now_ms: int) -> None:
     return None
 
 
+def hand_over(state: PbftState, to: NodeId | None, now_ms: int) -> None:
+    """Give up leading: leave our own view, and the others follow at once. Views go round, so the next member leads."""
+    following = View(state.view + 1)
+    if not state.active or state.leader_of(state.view) != state.setup.me:
+        return state.note("transfer-refused", why="we do not lead", to=to)
+    if to not in (None, state.leader_of(following)):
+        return state.note("transfer-refused", why="another member's turn", to=to)
+    state.note("transfer", view=state.view, to=state.leader_of(following))
+    return leave(state, following, now_ms)
+
+
 def signed_change(state: PbftState, view: View, certificate: Certificate | None) -> ViewChange:
     message = _change_bytes(state, view, certificate)
     return ViewChange(
@@ -97,6 +108,7 @@ def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms:
         if not _genuine(state, change):
             return state.note("forged-view-change", sender=sender)
     state.changes[sender] = change
+    _follow_its_leader(state, change, now_ms)
     _follow(state, now_ms)
     _open(state, now_ms)
     return None
@@ -145,6 +157,14 @@ def _follow(state: PbftState, now_ms: int) -> None:
     )
     if len(ahead) > state.faults:
         leave(state, ahead[state.faults], now_ms)
+
+
+def _follow_its_leader(state: PbftState, change: ViewChange, now_ms: int) -> None:
+    """A leader that leaves its own view by one has given up leading: waiting for its next block is time lost. It can shorten
+    nobody's view but its own."""
+    gave_up = change.signer == state.leader_of(state.view) and change.view == state.view + 1
+    if gave_up and state.active and state.reaches_quorum:
+        leave(state, change.view, now_ms)
 
 
 def _open(state: PbftState, now_ms: int) -> None:

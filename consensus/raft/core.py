@@ -15,10 +15,12 @@ from tallystick.consensus.api import (
     Effect,
     EngineStatus,
     Event,
+    HandOver,
     Heard,
     Judged,
     PeerDown,
     PeerUp,
+    ReadIndex,
     Restored,
     Setup,
     Tick,
@@ -36,19 +38,22 @@ from tallystick.consensus.raft.election_clock import ElectionClock
 from tallystick.consensus.raft.membership import Configuration
 from tallystick.consensus.raft.messages import (
     MESSAGE,
+    TERMS_AHEAD_MAX,
     Acked,
     Append,
+    AskIndex,
     AskVote,
     Countersignature,
     Decided,
     Declined,
+    GiveIndex,
     GiveVote,
     Nack,
     StandNow,
 )
 from tallystick.consensus.raft.state import PRODUCTION, RECORD, RaftState, Tuning, log_of
 from tallystick.network.wire.faults import Refused
-from tallystick.network.wire.ids import Height, NodeId
+from tallystick.network.wire.ids import NodeId
 
 
 class Raft:
@@ -138,6 +143,10 @@ class Raft:
                     state.progress[peer].cut_off()
                 if peer == state.leader:
                     state.clock.lost_leader(now_ms)
+            case ReadIndex(round_):
+                operations.read(state, round_, now_ms)
+            case HandOver(to):
+                operations.transfer(state, to, now_ms)
             case Tick():
                 pass
             case _:
@@ -151,6 +160,9 @@ class Raft:
             said = MESSAGE.decode(message)
         except Refused as refused:
             return state.note("garbage", sender=sender, reason=refused.reason.code)
+        term = 0 if isinstance(said, Decided | GiveIndex) else said.term
+        if term > state.term + TERMS_AHEAD_MAX:
+            return state.note("garbage", sender=sender, reason=f"term {term} is out of reach")
         match said:
             case Append():
                 following.on_append(state, sender, said, now_ms)
@@ -172,6 +184,10 @@ class Raft:
                     countersigning.on_certificate(state, certificate, now_ms)
             case StandNow():
                 operations.on_stand_now(state, sender, said, now_ms)
+            case AskIndex():
+                operations.on_ask_index(state, sender, said, now_ms)
+            case GiveIndex():
+                operations.on_give_index(state, said)
             case _:
                 assert_never(said)
         return None
@@ -194,33 +210,6 @@ class Raft:
             state.clock.restart(now_ms)
         if state.leads and peer in state.progress:
             replication.probe(state, peer, now_ms)
-
-    # -- operations ----------------------------------------------------------------------------------------------------
-
-    def read(self, token: int, now_ms: int) -> list[Effect]:
-        """A leader's read by quorum index: `confirmed_reads` gives (token, index) once a majority has answered."""
-        state = self._state
-        state.out = []
-        if state.halted or not operations.read(state, token, now_ms):
-            state.note("read-refused", token=token)
-        self._settle(now_ms)
-        state.flush()
-        return state.out
-
-    def confirmed_reads(self) -> list[tuple[int, Height]]:
-        """(token, index), handed over once: serve each from a ledger that is final up to its index."""
-        confirmed, self._state.confirmed = self._state.confirmed, []
-        return confirmed
-
-    def transfer(self, to: NodeId, now_ms: int) -> list[Effect]:
-        """Hand leadership over to `to`."""
-        state = self._state
-        state.out = []
-        if state.halted or not operations.transfer(state, to, now_ms):
-            state.note("transfer-refused", to=to)
-        self._settle(now_ms)
-        state.flush()
-        return state.out
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,10 @@ Round = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 ENTRIES_PER_APPEND_MAX = 64
 
+TERMS_AHEAD_MAX = 2**32
+"""A message of a term further ahead of ours than this is garbage: no honest member gets there, and one message of the last
+term that can be written would leave nobody a term to stand in. So many elections take longer than any network lives."""
+
 
 class LogEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     term: TermField
@@ -121,8 +125,34 @@ class StandNow(Struct, array_like=True, frozen=True, forbid_unknown_fields=True,
     term: TermField
 
 
+class AskIndex(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=10):
+    """A follower asks its leader for a read index: a reader wants to be sure that the follower is not behind."""
+
+    epoch: EpochField
+    term: TermField
+    token: Round
+
+
+class GiveIndex(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=11):
+    """A majority answered the sender, a leader, after it heard the question; `index` was its commit index by then."""
+
+    epoch: EpochField
+    token: Round
+    index: HeightField
+
+
 Message: TypeAlias = (
-    AskVote | GiveVote | Append | Acked | Nack | Declined | Countersignature | Decided | StandNow
+    AskVote
+    | GiveVote
+    | Append
+    | Acked
+    | Nack
+    | Declined
+    | Countersignature
+    | Decided
+    | StandNow
+    | AskIndex
+    | GiveIndex
 )
 
 MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]

@@ -101,10 +101,21 @@ def beat(state: RaftState, now_ms: int) -> None:
         if unanswered and not progress.probing:
             progress.cut_off()
         progress.paused = False
+        stands_still = progress.match == progress.match_before
         progress.match_before = progress.match
-        if progress.final_height < state.final_height and progress.match >= state.final_height:
-            _offer(state, peer, progress, now_ms)  # it has the block and missed the certificate
+        if progress.final_height < state.final_height and (
+            progress.match >= state.final_height or stands_still
+        ):
+            # It has the block and missed the certificate; or it cannot execute what it is sent: the transactions of
+            # final blocks are no longer handed out one by one, so it must fetch the blocks themselves.
+            _offer(state, peer, progress, now_ms)
         _send(state, peer, progress, now_ms, state.round, entries=progress.probing)
+
+
+def ask_round(state: RaftState, now_ms: int) -> None:
+    """Ask everybody for an answer to the current round; what is on its way is left alone."""
+    for peer, progress in state.progress.items():
+        _send(state, peer, progress, now_ms, state.round, entries=False)
 
 
 def probe(state: RaftState, peer: NodeId, now_ms: int) -> None:

@@ -52,7 +52,7 @@ BALLOT_BOXES_MAX = 4 * HEIGHTS_AHEAD_MAX
 """(term, height) pairs for which countersignatures are kept."""
 
 READS_MAX = 1_024
-"""Reads that wait for a quorum at once."""
+"""Questions for the read index that wait at a leader at once: an owner asks for many reads together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Read:
+    """A question for the read index that waits for its round."""
+
+    asker: NodeId
     token: int
     index: Height
     round: int
@@ -165,7 +168,6 @@ class RaftState:
     """Since when a final block is owed."""
     round: int = 1
     reads: list[Read] = field(default_factory=list)
-    confirmed: list[tuple[int, Height]] = field(default_factory=list)
     transfer_to: NodeId | None = None
     transfer_until_ms: int = 0
     transfer_told: bool = False

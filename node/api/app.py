@@ -34,6 +34,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "account": reading.account,
         "block": reading.block,
         "status": operating.status,
+        "hand_over": operating.hand_over,
         "genesis": operating.genesis,
         "healthz": operating.healthz,
         "readyz": operating.readyz,

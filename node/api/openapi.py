@@ -18,6 +18,12 @@ _PATH_PATTERNS = {
     "id": "^(0x)?[0-9a-fA-F]{64}$",
     "height": "^[0-9]{1,18}$",
 }
+_QUERY_PATTERNS = {
+    "digest": _PATH_PATTERNS["id"],
+    "body_id": _PATH_PATTERNS["id"],
+    "read": "^(local|quorum)$",
+    "to": "^[0-9]{1,5}$",
+}
 
 
 def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": meaning,
-            "schema": {"type": "string", "pattern": _PATH_PATTERNS["id"]},
+            "schema": {"type": "string", "pattern": _QUERY_PATTERNS[name]},
         }
         for name, meaning in route.query
     ]

@@ -6,14 +6,18 @@ Ready means that work sent here will be settled: caught up, a quorum of members 
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from tallystick.network.wire.faults import Refused
+from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.genesis import genesis_to_json
+from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.api import schemas
-from tallystick.node.api.parts import PARTS, ApiParts
+from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
+
+log = structlog.get_logger("tallystick.operations")
 
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)
 """The document of the routes that this app serves, made once."""
@@ -78,6 +82,28 @@ async def status(request: web.Request) -> web.Response:
             divergence=audit.divergence,
         ),
     )
+    return web.Response(text=answer.model_dump_json(), content_type="application/json")
+
+
+async def hand_over(request: web.Request) -> web.Response:
+    """Route `hand_over`. Who asked for it, and what came of it, goes to the log whatever happens."""
+    parts, principal = request.app[PARTS], request[PRINCIPAL]
+    text = request.query.get("to")
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        raise Refused(RejectReason.BAD_REQUEST, "to is a member's number.")
+    to = None if text is None else NodeId(int(text))
+    if to is not None and (to not in parts.network.members or to == parts.node.status().node):
+        raise Refused(RejectReason.BAD_REQUEST, f"{to} is no other member's number.")
+    told = log.bind(operation="hand-over", principal=principal.name, to=to)
+    try:
+        leading = present(parts.leading, "a member without a driver")
+        done = await leading.hand_over(to)
+    except Refused as refused:
+        told.warning("operation", outcome=refused.reason.code)
+        raise
+    now = parts.node.status()
+    told.warning("operation", outcome="done" if done else "nobody took over", leader=now.leader)
+    answer = schemas.HandOverResponse(handed_over=done, leader=now.leader, view=now.view)
     return web.Response(text=answer.model_dump_json(), content_type="application/json")
 
 

@@ -15,7 +15,7 @@ from tallystick.network.wire.ids import TxDigest
 from tallystick.network.wire.transactions import Transaction
 from tallystick.node.api.access import Gate
 from tallystick.node.api.metrics import Meters
-from tallystick.node.api.ports import AccountView, AuditView, Node, Submitter
+from tallystick.node.api.ports import AccountView, AuditView, Leading, Node, Submitter
 from tallystick.node.api.quotas import Quotas
 from tallystick.node.api.tokens import Principal
 
@@ -58,6 +58,8 @@ class ApiParts:
     meters: Meters
     waits: Callable[[bytes, bytes], bool] = lambda account, payment_id: False
     """(account, id) → a transaction with these waits at this node to be ordered."""
+    leading: Leading | None = None
+    """None: this node cannot vote, so it neither confirms reads nor leads."""
     audit: Callable[[], AuditView] | None = None
     ready_lag_ms: int = 10_000
     """Age of the newest block up to which the node counts as caught up."""

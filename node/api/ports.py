@@ -150,6 +150,18 @@ class Submitter(Protocol):
         ...
 
 
+class Leading(Protocol):
+    """What only a member can say or do: that nothing final is missing here, and that another shall lead."""
+
+    async def read_at_quorum(self) -> None:
+        """Return once the certified ledger holds what was final anywhere by now. `Refused` with NOT_CONFIRMED."""
+        ...
+
+    async def hand_over(self, to: NodeId | None) -> bool:
+        """True once another member leads. `Refused` with NOT_LEADER."""
+        ...
+
+
 class AuditView(Protocol):
     """What an observer found by executing every block itself."""
 

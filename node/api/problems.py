@@ -24,6 +24,8 @@ _STATUS = {
     RejectReason.OVERLOADED: 429,
     RejectReason.QUOTA_SPENT: 429,
     RejectReason.NOT_READY: 503,
+    RejectReason.NOT_CONFIRMED: 503,
+    RejectReason.NOT_LEADER: 409,
 }
 
 OVERLOAD = frozenset({RejectReason.OVERLOADED, RejectReason.QUOTA_SPENT})

@@ -5,7 +5,9 @@ pays or is paid. Account ids are derived from public numbers, so "not yours" (40
 """
 
 import re
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -27,6 +29,30 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 _HEIGHT_MAX: Final = 2**63 - 1
 
 
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def confirmable(handler: Handler) -> Handler:
+    """With `?read=quorum` the handler runs once a quorum has confirmed that nothing final is missing here."""
+
+    @wraps(handler)
+    async def confirmed(request: web.Request) -> web.Response:
+        match request.query.get("read", "local"):
+            case "local":
+                pass
+            case "quorum":
+                leading = request.app[PARTS].leading
+                if leading is None:
+                    raise Refused(RejectReason.BAD_REQUEST, "An observer confirms no reads.")
+                await leading.read_at_quorum()
+            case _:
+                raise Refused(RejectReason.BAD_REQUEST, "read is local or quorum.")
+        return await handler(request)
+
+    return confirmed
+
+
+@confirmable
 async def receipt(request: web.Request) -> web.Response:
     """Route `receipt`: the document that `tallystick receipt verify` takes."""
     parts, principal = request.app[PARTS], request[PRINCIPAL]
@@ -54,6 +80,7 @@ async def receipt(request: web.Request) -> web.Response:
     return web.Response(body=receipt_to_bytes(found), content_type="application/json")
 
 
+@confirmable
 async def transaction(request: web.Request) -> web.Response:
     """Route `transaction`: final with its place, else the state in which this node holds it."""
     parts, principal = request.app[PARTS], request[PRINCIPAL]
@@ -95,6 +122,7 @@ def _final(found: Receipt) -> schemas.TransactionResponse:
     )
 
 
+@confirmable
 async def account(request: web.Request) -> web.Response:
     """Route `account`: balances and headroom, with the proof that leads to a certificate."""
     parts, principal = request.app[PARTS], request[PRINCIPAL]
@@ -146,6 +174,7 @@ def _balances(parts: ApiParts, record: AccountView) -> list[schemas.Balance]:
     ]
 
 
+@confirmable
 async def block(request: web.Request) -> web.Response:
     """Route `block`."""
     parts = request.app[PARTS]

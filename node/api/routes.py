@@ -18,7 +18,18 @@ _READERS = frozenset({Scope.READ_OWN, Scope.READ_ALL})
 _ALL_READERS = frozenset({Scope.READ_ALL})
 _ANYBODY_KNOWN = frozenset(Scope)
 _GUARDED = (RejectReason.UNAUTHENTICATED, RejectReason.FORBIDDEN, RejectReason.QUOTA_SPENT)
-_LOOKUP = (RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND)
+_OPERATORS = frozenset({Scope.OPERATE})
+_LOOKUP = (
+    RejectReason.BAD_REQUEST,
+    RejectReason.NOT_FOUND,
+    RejectReason.NOT_CONFIRMED,
+    RejectReason.OVERLOADED,
+    RejectReason.NOT_READY,
+)
+_READ = (
+    "read",
+    '"quorum": answer only after a quorum confirmed that nothing final is missing here; "local" (default): at once.',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ ROUTES: tuple[Route, ...] = (
                 "body_id",
                 "32 bytes hex: the receipt of this very body (rejected repeats have one too).",
             ),
+            _READ,
         ),
         refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
     ),
@@ -83,6 +95,7 @@ ROUTES: tuple[Route, ...] = (
         _READERS,
         "Where a transaction stands.",
         schemas.TransactionResponse,
+        query=(_READ,),
         refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
     ),
     Route(
@@ -92,7 +105,8 @@ ROUTES: tuple[Route, ...] = (
         _READERS,
         "An account's balances and headroom on the certified ledger, with proof.",
         schemas.AccountResponse,
-        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT, RejectReason.NOT_READY),
+        query=(_READ,),
+        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
     ),
     Route(
         "block",
@@ -101,6 +115,7 @@ ROUTES: tuple[Route, ...] = (
         _ALL_READERS,
         "A certified block: header, result, certificate, body ids.",
         schemas.BlockResponse,
+        query=(_READ,),
         refusals=_LOOKUP,
     ),
     Route(
@@ -110,6 +125,17 @@ ROUTES: tuple[Route, ...] = (
         _ANYBODY_KNOWN,
         "How this node is: height, view, peers, lag.",
         schemas.StatusResponse,
+    ),
+    Route(
+        "hand_over",
+        "POST",
+        "/v1/operations/hand-over",
+        _OPERATORS,
+        "Let another member lead; this one must lead now.",
+        schemas.HandOverResponse,
+        query=(("to", "A member's number; by default whoever suits best."),),
+        refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_LEADER, RejectReason.NOT_READY),
+        served_by_observer=False,
     ),
     Route("genesis", "GET", "/v1/genesis", _ANYBODY_KNOWN, "The genesis file.", None),
     Route(

@@ -134,6 +134,15 @@ class AccountResponse(_Model):
     proof: AccountProof
 
 
+class HandOverResponse(_Model):
+    """Who leads now."""
+
+    handed_over: bool
+    """False: no other member took over in time, and this one may lead on."""
+    leader: int
+    view: int
+
+
 class BlockResponse(_Model):
     """One certified block. `certificate` is null when a later block certifies it."""
 

@@ -40,6 +40,8 @@ class Scope(StrEnum):
     SUBMIT = "submit"
     READ_OWN = "read:own"
     READ_ALL = "read:all"
+    OPERATE = "operate"
+    """The operator of this node: hand leadership over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Readable:
+    """The certified ledger holds whatever was final anywhere when this read was asked for. It claims nothing about our disk:
+    what a quorum certified is final wherever it is lost."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
     """Our own broken invariant, or a safety alarm: sign nothing more, write the diagnosis, stop."""
 
     sentence: str
 
 
-Immediate: TypeAlias = Hearsay | CheckBodies | Halt
-Outgoing: TypeAlias = Promise | Hearsay | CheckBodies | Reply | Halt
+Immediate: TypeAlias = Hearsay | CheckBodies | Readable | Halt
+Outgoing: TypeAlias = Promise | Hearsay | CheckBodies | Reply | Readable | Halt
 
 
 @dataclass(frozen=True, slots=True)

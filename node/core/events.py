@@ -78,6 +78,20 @@ class ClientGone:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAtQuorum:
+    """A reader wants the certified ledger to hold whatever was final anywhere when he asked; `ClientGone` ends it, too."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """An operator, or a node that is about to stop, wants another member to lead: `to`, or whoever suits best."""
+
+    to: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BodiesChecked:
     """The verifier pool's answer to `CheckBodies`, in its order."""
 
@@ -98,5 +112,14 @@ class Tick:
 
 
 Event: TypeAlias = (
-    PeerUp | PeerDown | PeerFrame | Submit | ClientGone | BodiesChecked | Persisted | Tick
+    PeerUp
+    | PeerDown
+    | PeerFrame
+    | Submit
+    | ClientGone
+    | ReadAtQuorum
+    | HandOver
+    | BodiesChecked
+    | Persisted
+    | Tick
 )

@@ -119,6 +119,11 @@ class Follower:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])
 
     @property
+    def leads(self) -> bool:
+        """An observer leads nobody."""
+        return False
+
+    @property
     def has_room(self) -> bool:
         """An observer takes no transactions."""
         return False

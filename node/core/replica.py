@@ -27,10 +27,12 @@ from tallystick.node.core.events import (
     CheckedBody,
     ClientGone,
     Event,
+    HandOver,
     PeerDown,
     PeerFrame,
     PeerUp,
     Persisted,
+    ReadAtQuorum,
     Submit,
     Tick,
     Verdict,
@@ -50,6 +52,7 @@ from tallystick.node.core.messages import (
 )
 from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
 from tallystick.node.core.proposing import Proposing
+from tallystick.node.core.quorum_reads import QuorumReads
 from tallystick.node.core.reading import LedgerReader
 from tallystick.node.core.restoring import Crypto, guard_to_repeat, restored, setup_of
 from tallystick.node.core.status import NodeStatus
@@ -97,6 +100,7 @@ class Replica:
         self.proposing = Proposing(self.me, self.ledger, pool)
         self.catch_up = CatchUp(self.ledger, verify)
         self._served = Served()
+        self.reads = QuorumReads(now_ms)
         self.pool = pool
         self.peers_up: set[NodeId] = set()
         self.halted: str | None = None
@@ -165,6 +169,11 @@ class Replica:
                 self.intake.on_submit(event, now_ms, self._step)
             case ClientGone(token):
                 self.intake.on_gone(token)
+                self.reads.forget(token)
+            case ReadAtQuorum(token):
+                self.reads.ask(token)
+            case HandOver(to):
+                self._drive(api.HandOver(to), now_ms)
             case PeerUp(peer):
                 self._on_peer_up(peer, now_ms)
             case PeerDown(peer):
@@ -191,8 +200,16 @@ class Replica:
             self._drive(work, now_ms)
             work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         intake.flush(now_ms, self._step)
+        self._serve_readers(now_ms)
         peers = self._members_up()
         ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, self._step)
+
+    def _serve_readers(self, now_ms: int) -> None:
+        round_ = self.reads.round_due(now_ms, self.ledger.members.epoch)
+        if round_ is not None:
+            self._drive(api.ReadIndex(round_), now_ms)
+        for token in self.reads.readable(self.ledger.height):
+            self._step.readable(token)
 
     def _on_tick(self, now_ms: int) -> None:
         if self.judging.waits or self.catch_up.behind:
@@ -338,6 +355,8 @@ class Replica:
                 self._became_final([self.ledger.apply(block.link, certificate)])
             case api.Behind(certificate):
                 return self._behind(certificate, now_ms)
+            case api.IndexKnown(round_, index):
+                self.reads.known(round_, index)
             case api.ViewEntered():
                 self.judging.view_entered()
                 self.pool.put_back()
@@ -345,6 +364,7 @@ class Replica:
             case api.Alarm(sentence, halt):
                 step.note("alarm", sentence=sentence)
                 if halt:
+                    self.halted = sentence  # the engine signs nothing more; so must this say
                     step.halt(sentence)
             case api.Note(name, facts):
                 step.note(name, **facts)
@@ -389,6 +409,7 @@ class Replica:
 
     def _deadline_ms(self) -> int:
         moments = [self._engine.deadline_ms, self._send_on_ms, self.intake.forwarding.deadline_ms]
+        moments.append(self.reads.deadline_ms)
         if self._members_up():  # nobody to ask, nothing to wake up for
             moments.append(self.judging.deadline_ms)
             moments.append(self.catch_up.deadline_ms if self.catch_up.behind else None)
@@ -402,6 +423,12 @@ class Replica:
     def has_room(self) -> bool:
         """Whether clients' transactions are taken now."""
         return self.intake.room > 0
+
+    @property
+    def leads(self) -> bool:
+        """False once another member leads that we follow: between two leaders, nobody has been handed anything yet."""
+        engine = self._engine.status()
+        return engine.leader == self.me or not engine.active
 
     def status(self) -> NodeStatus:
         engine, ledger = self._engine.status(), self.ledger

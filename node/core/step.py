@@ -17,6 +17,7 @@ from tallystick.node.core.effects import (
     Immediate,
     Outgoing,
     Promise,
+    Readable,
     TraceEvent,
 )
 
@@ -48,6 +49,9 @@ class Step:
 
     def check(self, token: int, bodies: tuple[bytes, ...]) -> None:
         self.now.append(CheckBodies(token, bodies))
+
+    def readable(self, token: int) -> None:
+        self.now.append(Readable(token))
 
     def halt(self, sentence: str) -> None:
         self.now.append(Halt(sentence))

@@ -28,6 +28,7 @@ from tallystick.node.core.effects import (
     Hearsay,
     Outgoing,
     Promise,
+    Readable,
     Reply,
     TraceEvent,
 )
@@ -46,6 +47,7 @@ from tallystick.node.core.events import (
 from tallystick.node.runtime.clock import Clock
 from tallystick.node.runtime.diagnosis import TRACE_EVENTS_MAX, write_diagnosis
 from tallystick.node.runtime.disk_writer import BatchWriter, Written
+from tallystick.node.runtime.leadership import Leadership
 from tallystick.node.runtime.telemetry import Telemetry
 from tallystick.node.runtime.verifiers import SLICE, Verifiers
 
@@ -80,6 +82,11 @@ class ReplicaPort(Protocol[ReaderT_co, StatusT_co]):
     @property
     def has_room(self) -> bool:
         """Whether it takes transactions at all now."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """False once another member leads that this one follows."""
         ...
 
     def handle(self, event: Event, now_ms: int, /) -> Effects: ...
@@ -140,6 +147,9 @@ class Driver(Generic[ReaderT_co, StatusT_co]):
         self._pending: deque[_Pending] = deque()
         self._submissions: dict[int, asyncio.Future[tuple[Answer, ...]]] = {}
         self._tokens = count(1)
+        self.leadership = Leadership(
+            self._step, lambda: replica.leads, self._tokens, self._why_not_running
+        )
         self._checks: asyncio.Queue[CheckBodies] = asyncio.Queue()
         self._checkers: list[asyncio.Task[None]] = []
         self._trace: deque[tuple[int, TraceEvent]] = deque(maxlen=TRACE_EVENTS_MAX)
@@ -230,6 +240,9 @@ class Driver(Generic[ReaderT_co, StatusT_co]):
             return replace(status, halted=self._halted)
         return status
 
+    def _why_not_running(self) -> str | None:
+        return None if self._running else self._halted or "the node does not run"
+
     async def wait_halted(self) -> str:
         """Return the sentence once the node has halted."""
         await self._halt_signal.wait()
@@ -309,6 +322,8 @@ class Driver(Generic[ReaderT_co, StatusT_co]):
                 future = self._submissions.get(token)
                 if future is not None and not future.done():
                     future.set_result(answers)
+            case Readable(token):
+                self.leadership.readable(token)
             case Halt(sentence):
                 self._halt(sentence, None)
             case _:
@@ -428,3 +443,4 @@ class Driver(Generic[ReaderT_co, StatusT_co]):
         for future in self._submissions.values():
             if not future.done():
                 future.set_exception(OperationalError(f"{sentence}; the outcome is open"))
+        self.leadership.abandon(sentence)

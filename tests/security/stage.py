@@ -263,6 +263,26 @@ class FakeNode:
 
 
 @dataclass
+class FakeLeading:
+    """Confirms every read, and hands over to member 1; a refusal, if one is given."""
+
+    refusal: RejectReason | None = None
+    reads: int = 0
+    handed_to: list[NodeId | None] = field(default_factory=list)
+
+    async def read_at_quorum(self) -> None:
+        self.reads += 1
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+
+    async def hand_over(self, to: NodeId | None) -> bool:
+        self.handed_to.append(to)
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+        return True
+
+
+@dataclass
 class FakeAudit:
     lag_ms: int = 120
     blocks_executed: int = 7
@@ -342,6 +362,7 @@ class Stage:
         self.foreign = transfer_of(OTHER, THIRD, 2)
         self.node = FakeNode(FakeLedger([self.settled, self.foreign]))
         self.audit = FakeAudit()
+        self.leading = FakeLeading()
         self.principal_files = certificate_files(folder, "treasury")
         self.stranger_files = certificate_files(folder, "stranger")
         crt, key = certificate_files(folder, "node")
@@ -370,6 +391,7 @@ class Stage:
             registry=registry,
             meters=Meters(registry),
             audit=(lambda: self.audit) if observer else None,
+            leading=None if observer else self.leading,
         )
 
     def __enter__(self) -> Self:

@@ -15,12 +15,13 @@ from tallystick.node.api.routes import ROUTES, observer_routes
 from tests.security.edge import Reply
 from tests.security.stage import OTHER, OWN, THIRD, Stage, transfer_of
 
-ROLES = ("nobody", "submitter", "own reader", "all reader", "no scope", "certificate")
+ROLES = ("nobody", "submitter", "own reader", "all reader", "operator", "no scope", "certificate")
 
 SUBMITTING = {"submitter": 200, "certificate": 200}
 READING_OWN = {"own reader": 200, "all reader": 200}
 READING_ALL = {"all reader": 200}
-KNOWN = {"submitter": 200, "own reader": 200, "all reader": 200, "certificate": 200}
+KNOWN = dict.fromkeys(("submitter", "own reader", "all reader", "operator", "certificate"), 200)
+OPERATING = {"operator": 200}
 OPEN = dict.fromkeys(ROLES, 200)
 
 MEMBER: dict[str, dict[str, int]] = {
@@ -32,17 +33,20 @@ MEMBER: dict[str, dict[str, int]] = {
     "status": KNOWN,
     "genesis": KNOWN,
     "metrics": READING_ALL,
+    "hand_over": OPERATING,
     "healthz": OPEN,
     "readyz": OPEN,
     "openapi": OPEN,
 }
 OBSERVER: dict[str, dict[str, int]] = {
     "submit": dict.fromkeys(ROLES, 404),
+    "hand_over": dict.fromkeys(ROLES, 404),
     **dict.fromkeys(
         ("receipt", "transaction", "account", "block", "status", "genesis", "metrics"), READING_ALL
     ),
     **dict.fromkeys(("healthz", "readyz", "openapi"), OPEN),
 }
+MEMBERS_ONLY = {"submit", "hand_over"}
 CODES = {401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND"}
 
 
@@ -72,6 +76,7 @@ def ask(stage: Stage, route_name: str, role: str) -> Reply:
         "submitter": stage.issuer.token("submit", 2),
         "own reader": stage.issuer.token("read:own", 2),
         "all reader": stage.issuer.token("read:all"),
+        "operator": stage.issuer.token("operate"),
         "no scope": stage.issuer.token(""),
     }
     client = stage.principal_files if role == "certificate" else None
@@ -95,7 +100,7 @@ def test_every_role_on_every_route_of_a_member(member: Stage, route: str, role: 
 def test_every_role_on_every_route_of_an_observer(observer: Stage, route: str, role: str) -> None:
     reply = ask(observer, route, role)
     wanted = expected(OBSERVER, route, role)
-    if route == "submit":
+    if route in MEMBERS_ONLY:
         wanted = 404
     assert reply.status == wanted, reply.body
     assert reply.code == CODES.get(reply.status)
@@ -103,7 +108,7 @@ def test_every_role_on_every_route_of_an_observer(observer: Stage, route: str, r
 
 def test_the_matrix_has_a_row_for_every_route_and_no_other() -> None:
     assert set(MEMBER) == {route.name for route in ROUTES}
-    assert set(OBSERVER) == {route.name for route in observer_routes()} | {"submit"}
+    assert set(OBSERVER) == {route.name for route in observer_routes()} | MEMBERS_ONLY
 
 
 async def test_a_route_without_a_declared_row_stops_the_start(tmp_path: Path) -> None:

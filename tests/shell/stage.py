@@ -35,6 +35,7 @@ class ScriptedReplica:
         self.heard: list[tuple[int, Event]] = []
         self.reader = "the certified ledger"
         self.has_room = True
+        self.leads = False
 
     def handle(self, event: Event, now_ms: int, /) -> Effects:
         self.heard.append((now_ms, event))

@@ -89,7 +89,7 @@ def test_secrets_are_readable_by_their_owner_alone(made: Path) -> None:
         *made.glob("tokens/*.jwt"),
         made / "tokens" / "issuer.key",
     ]
-    assert len(secret) == 4 * 2 + 6 * 2 + 7 + 1
+    assert len(secret) == 4 * 2 + 6 * 2 + 8 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
 
 
@@ -138,7 +138,7 @@ def test_a_further_token_is_signed_on_demand(made: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--subject", "x", "--scope", "fly"], "--scope takes submit, read:own, read:all; got fly"),
+        (["--subject", "x", "--scope", "fly"], "--scope takes submit, read:own, read:all, operate; got fly"),
         (["--subject", "", "--scope", "submit"], "--subject has 1 to 128 characters"),
         (
             ["--subject", "x", "--scope", "submit", "--participant", "bank-z"],

@@ -23,6 +23,7 @@ from tallystick.node.core.effects import (
     Hearsay,
     Outgoing,
     Promise,
+    Readable,
     Reply,
     TraceEvent,
 )
@@ -103,6 +104,7 @@ class Lab:
         self.queue: deque[tuple[Box, int, Event]] = deque()
         self.cut: set[tuple[int, int]] = set()
         self.sent: list[tuple[NodeId, NodeId | None, bytes]] = []
+        self.readable: set[int] = set()
         self.told: dict[int, tuple[Answer, ...]] = {}
         self._count = 0
         self.boxes = {NodeId(node): Box(NodeId(node), MemoryStore(), MemoryGuard()) for node in range(members)}  # fmt: skip
@@ -233,6 +235,8 @@ class Lab:
                     self._check(box, outgoing)
             case Reply(token, answers):
                 self.told[token] = answers
+            case Readable(token):
+                self.readable.add(token)
             case Halt(sentence):
                 box.halted = sentence
 

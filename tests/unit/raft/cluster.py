@@ -19,6 +19,7 @@ from tallystick.consensus.api import (
     Final,
     Heard,
     HoldBlock,
+    IndexKnown,
     Judge,
     Judged,
     KeepBlock,
@@ -28,6 +29,7 @@ from tallystick.consensus.api import (
     Note,
     PeerDown,
     PeerUp,
+    ReadIndex,
     Restored,
     Say,
     Setup,
@@ -40,10 +42,10 @@ from tallystick.consensus.api import (
 from tallystick.consensus.raft.core import Raft
 from tallystick.consensus.raft.election_clock import jitter_of
 from tallystick.consensus.raft.membership import Configuration
-from tallystick.consensus.raft.messages import MESSAGE, Countersignature, GiveVote
 from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
+from tests.unit.raft.checks import Checks
 from tests.unit.raft.owner import (
     GENESIS,
     KEYS,
@@ -82,14 +84,12 @@ class Cluster:
         self.cut: set[tuple[NodeId, NodeId]] = set()
         self.judgement: Judgement = lambda node, judge: Verdict.ACCEPT
         self.nonces = count(1)
-        self.leaders: dict[int, NodeId] = {}
-        self.placed: dict[tuple[int, int], Link] = {}
-        self.committed: dict[int, Link] = {}
-        self.votes: dict[tuple[NodeId, int], NodeId] = {}
-        self.matches: dict[tuple[NodeId, int, NodeId], int] = {}
+        self.members: dict[NodeId, Member] = {}
+        self.checks = Checks(self.members)
         self.trace = blake2b(digest_size=16)
         self.lives: Iterator[int] = count()
-        self.members = {node: self._start(node, Disk()) for node in self.ids}
+        for node in self.ids:
+            self.members[node] = self._start(node, Disk())
         for node in self.ids:
             self._connect(node)
 
@@ -162,17 +162,17 @@ class Cluster:
         self._carry_out(member, member.engine.handle(event, self.now_ms), step)
         self._finish(member, step)
 
-    def operate(self, node: int, effects: list[Effect]) -> None:
-        """The effects of an operation (`read`, `transfer`)."""
-        member, step = self.members[NodeId(node)], Step()
-        self._carry_out(member, effects, step)
-        self._finish(member, step)
+    def read(self, node: int) -> int:
+        """A reader asks a member for the read index; the round, whose answer will be checked."""
+        round_ = self.checks.read_asked()
+        self.feed(node, ReadIndex(round_))
+        return round_
 
     def _finish(self, member: Member, step: Step) -> None:
         self._try_locally(member, step)
         if not step.empty:
             member.steps.append(step)
-        self._check(member)
+        self.checks.step(member)
 
     def _carry_out(self, member: Member, effects: list[Effect], step: Step) -> None:
         events: list[Event] = []
@@ -220,13 +220,16 @@ class Cluster:
                 self._final(member, block, certificate, step)
             case Behind(certificate):
                 member.behind = certificate
+            case IndexKnown(round_, index):
+                member.known[round_] = index
+                self.checks.read_answered(round_, index)
             case Alarm(sentence):
                 member.alarms.append(sentence)
             case ViewEntered():
                 member.parked.clear()
             case Note():
                 member.notes.append(effect)
-                self._noted(member, effect)
+                self.checks.noted(member, effect)
         return None
 
     def _judged(self, member: Member, judge: Judge, verdict: Verdict) -> Judged:
@@ -249,7 +252,7 @@ class Cluster:
         hold(block.link in member.executed, f"final at {member.node} before it was executed")
         hold(block.parent_link == member.link, f"final at {member.node} before its parent")
         hold(len(certificate.votes) > len(self.ids) // 2, "a certificate of less than a majority")
-        self._settled(block.height, block.link)
+        self.checks.settled(block.height, block.link)
         member.final.append(block)
         member.certificate = step.certificate = certificate
         member.executed.pop(block.link)
@@ -310,18 +313,10 @@ class Cluster:
             step = member.steps.pop(0)
             self._write(member.disk, step)
             for say in step.promises:
-                self._promised(member, say.message)
+                self.checks.promised(member, say.message)
                 self._post(member.node, say.to, say.message)
             for say in step.promises:
                 self.feed(node, Heard(member.node, say.message))
-
-    def _promised(self, member: Member, data: bytes) -> None:
-        match MESSAGE.decode(data):
-            case Countersignature(_, _, height, link):
-                entry = next((b for b in member.disk.kept.values() if b.link == link), None)
-                durable = entry is not None or any(b.link == link for b in member.disk.final)
-                hold(durable, f"{member.node} countersigned what is not on its disk")
-                hold(self.committed.get(height) == link, f"{height} was signed, not committed")
 
     def _post(self, sender: NodeId, to: NodeId | None, data: bytes) -> None:
         for peer in self.ids if to is None else (to,):
@@ -333,10 +328,7 @@ class Cluster:
             self.wires.remove(wire)
         if self.members[wire.to].up and (wire.sender, wire.to) not in self.cut:
             self.trace.update(wire.data)
-            vote = wire.message
-            if isinstance(vote, GiveVote) and vote.granted and not vote.trial:
-                earlier = self.votes.setdefault((wire.sender, vote.term), wire.to)
-                hold(earlier == wire.to, f"{wire.sender} voted twice in term {vote.term}")
+            self.checks.carried(wire)
             self.feed(wire.to, Heard(wire.sender, wire.data))
 
     def lose(self, to: int | None = None, sender: int | None = None) -> None:
@@ -450,41 +442,3 @@ class Cluster:
 
     def heights(self) -> list[int]:
         return [self.members[node].height for node in self.ids]
-
-    def _noted(self, member: Member, note: Note) -> None:
-        if note.name == "leader":
-            term = member.state.term
-            earlier = self.leaders.setdefault(term, member.node)
-            hold(earlier == member.node, f"two leaders of term {term}")
-            log, final = member.state.log, member.state.final_height
-            for height, link in self.committed.items():
-                if height > final:
-                    hold(log.link_at(height) == link, f"leader of {term} lacks committed {height}")
-
-    def _settled(self, height: int, link: Link) -> None:
-        known = self.committed.setdefault(height, link)
-        hold(known == link, f"two blocks are committed at height {height}")
-
-    def _check(self, member: Member) -> None:
-        state = member.state
-        log = state.log
-        for entry in log.entries:
-            place = (entry.block.height, entry.term)
-            hold(
-                self.placed.setdefault(place, entry.block.link) == entry.block.link, "log matching"
-            )
-        for height in range(state.final_height + 1, state.commit + 1):
-            link = log.link_at(height)
-            if link is not None:
-                self._settled(height, link)
-        hold(state.final_height == member.height, "engine and ledger stand apart")
-        hold(log.last_height >= state.final_height, "the log ends below the ledger")
-        if state.leads:
-            for peer, progress in state.progress.items():
-                key = (member.node, state.term, peer)
-                hold(progress.match >= self.matches.get(key, 0), "match went back")
-                self.matches[key] = progress.match
-                other = self.members[peer]
-                if other.up and other.state.term == state.term and progress.match > other.height:
-                    link = log.link_at(progress.match)
-                    hold(other.state.log.link_at(progress.match) == link, "match is not true")

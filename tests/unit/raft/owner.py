@@ -114,6 +114,8 @@ class Member:
     steps: list[Step] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    known: dict[int, int] = field(default_factory=dict)
+    """Read indexes that the engine answered, by round."""
     pool: int = 0
     up: bool = True
 

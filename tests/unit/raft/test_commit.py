@@ -2,7 +2,7 @@
 
 import pytest
 
-from tallystick.consensus.api import Say
+from tallystick.consensus.api import HandOver, Say
 from tallystick.consensus.raft import following, replication
 from tallystick.consensus.raft.messages import MESSAGE, Acked, Append, Countersignature, Nack
 from tallystick.consensus.raft.state import RaftState, Tuning
@@ -232,9 +232,7 @@ def test_two_leaders_tails_meet_after_partitions_in_a_row() -> None:
     cluster.elect(1)
     cluster.restart(0)
     cluster.settle(100)
-    cluster.operate(
-        1, cluster.members[cluster.ids[1]].engine.transfer(cluster.ids[0], cluster.now_ms)
-    )
+    cluster.feed(1, HandOver(cluster.ids[0]))
     cluster.settle(100)
     assert cluster.leader == 0
     heights, link = cluster.heights(), link_at(cluster, 2, 2)

@@ -240,3 +240,13 @@ def test_the_countersigning_play_kills_a_member_that_signs_what_it_appends(
     monkeypatch.setattr(countersigning, "sign", eager)
     with pytest.raises((AssertionError, Broken), match=r"countersigned at append|not committed"):
         test_countersign_after_commit_and_not_when_an_append_arrives()
+
+
+def test_a_follower_that_cannot_execute_what_is_final_is_sent_to_fetch_it() -> None:
+    """Its owner lacks the transactions of a block that the others have settled and put away: appends alone would keep it
+    waiting until the log is compacted, and a network of three could not lose another member."""
+    cluster = led_by(0)
+    cluster.judgement = lambda node, judge: None if node == 2 else Verdict.ACCEPT
+    cluster.work(0)
+    cluster.settle(4 * cluster.members[cluster.ids[0]].state.clock.heartbeat_ms)
+    assert cluster.heights() == [2, 2, 2]

@@ -24,7 +24,7 @@ def test_a_cluster_of_any_size_elects_one_leader_and_settles() -> None:
         assert cluster.leader is not None
         assert len(set(cluster.heights())) == 1
         assert cluster.heights()[0] >= 1
-        assert len(cluster.leaders) <= 2
+        assert len(cluster.checks.leaders) <= 2
 
 
 def test_an_idle_cluster_keeps_its_leader_and_makes_empty_blocks() -> None:
@@ -197,7 +197,7 @@ def test_election_during_reconfiguration_needs_a_majority_of_each_half() -> None
     cluster = Cluster(5, configuration=joint)
     cluster.partition({0, 1, 2}, {3, 4})  # three of five, but one of three in the outgoing half
     cluster.settle(4_000)
-    assert not cluster.leaders
+    assert not cluster.checks.leaders
     assert cluster.heights() == [0] * 5
     cluster.partition({0, 1, 3}, {2, 4})
     cluster.settle(4_000)
@@ -284,7 +284,7 @@ def test_of_two_trials_at_once_one_gives_way_and_no_vote_is_split() -> None:
     cluster.tick()
     cluster.quiesce()
     assert cluster.leader == 1
-    assert set(cluster.leaders) == {1, 2}
+    assert set(cluster.checks.leaders) == {1, 2}
 
 
 def test_a_member_that_gave_way_to_nobody_who_stands_stands_itself() -> None:

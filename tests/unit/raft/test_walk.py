@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.consensus.raft import elections, following
+from tallystick.consensus.api import IndexKnown
+from tallystick.consensus.raft import elections, following, operations
 from tallystick.consensus.raft.state import RaftState
-from tallystick.network.wire.ids import Height
+from tallystick.network.wire.ids import Height, NodeId
 from tests.unit.raft.owner import Broken
 from tests.unit.raft.walk import walk
 
@@ -23,6 +24,7 @@ def test_whatever_happens_the_members_agree_and_go_on_afterwards(first: int) -> 
     assert sum(outcome.height for outcome in outcomes) > 500
     assert sum(outcome.terms for outcome in outcomes) > 100
     assert any(outcome.truncations for outcome in outcomes)
+    assert sum(outcome.reads for outcome in outcomes) > 50
 
 
 def test_a_walk_is_the_same_whatever_the_hash_seed() -> None:
@@ -60,12 +62,19 @@ def _acknowledges_its_whole_log(state: RaftState, match: Height, round_: int) ->
 _honest_acknowledge = following._acknowledge
 
 
+def _answers_a_read_at_once(state: RaftState, asker: NodeId, token: int, now_ms: int) -> None:
+    """A leader that does not ask whether it still leads (a lease of infinite length)."""
+    if asker == state.me:
+        state.out.append(IndexKnown(token, state.commit))
+
+
 @pytest.mark.parametrize(
     ("room", "name", "mutant"),
     [
         (elections, "_may_lead", _any_log_may_lead),
         (following, "advance_commit", _trusts_the_commit_index),
         (following, "_acknowledge", _acknowledges_its_whole_log),
+        (operations, "_begin", _answers_a_read_at_once),
     ],
 )
 def test_walks_kill_planted_bugs(

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
-from tallystick.consensus.api import Timing, Verdict
+from tallystick.consensus.api import HandOver, Timing, Verdict
 from tallystick.consensus.raft.state import Tuning
 from tests.unit.raft.cluster import Cluster
 from tests.unit.raft.owner import hold
@@ -23,6 +23,7 @@ class Outcome:
     terms: int
     crashes: int
     truncations: int
+    reads: int
 
 
 def walk(seed: int, steps: int = STEPS) -> Outcome:
@@ -55,6 +56,8 @@ def walk(seed: int, steps: int = STEPS) -> Outcome:
         "run": draw.choice((2, 6)),
         "expire": draw.choice((0, 1, 2)),
         "isolate": draw.choice((0, 0, 1)),
+        "read": draw.choice((0, 2)),
+        "transfer": draw.choice((0, 0, 1)),
     }
     actions, weights = list(rates), list(rates.values())
     for _ in range(steps):
@@ -101,6 +104,10 @@ def act(cluster: Cluster, draw: Random, action: str) -> None:
                 other.state.clock.forget_leader()
             member.state.clock.deadline_ms = cluster.now_ms
             cluster.tick()
+        case "read" if member.up:
+            cluster.read(node)
+        case "transfer" if member.up:
+            cluster.feed(node, HandOver())
         case "isolate":
             leader = cluster.leader
             if leader is not None:
@@ -149,6 +156,7 @@ def calm(cluster: Cluster) -> Outcome:
         max(member.state.term for member in cluster.members.values()),
         crashes,
         notes.count("truncate"),
+        cluster.checks.answered,
     )
 
 
