@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+from tallystick.consensus.waiting import Waiting
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 
@@ -311,8 +312,13 @@ class EngineStatus:
     leader: NodeId
     final_height: Height
     in_flight: int
-    waiting_for: str
+    waiting: Waiting
     alarm: str | None
+
+    @property
+    def waiting_for(self) -> str:
+        """What would let it go on, in plain words."""
+        return self.waiting.unblocks
 
 
 class Engine(Protocol):

@@ -39,7 +39,7 @@ def _root(
 def _mount_node() -> None:
     """The node's commands. A wallet-only installation lacks the node; anything else that is missing is an error."""
     try:
-        from tallystick.node.cli import network_app, node_app, observer_app
+        from tallystick.node.cli import network_app, node_app, observer_app, why_stalled
     except ModuleNotFoundError as error:
         if error.name not in ("tallystick.node", "tallystick.node.cli"):
             raise
@@ -47,6 +47,7 @@ def _mount_node() -> None:
     app.add_typer(network_app, name="network")
     app.add_typer(node_app, name="node")
     app.add_typer(observer_app, name="observer")
+    app.command("why-stalled")(why_stalled)
 
 
 def main() -> None:

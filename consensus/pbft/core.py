@@ -43,6 +43,7 @@ from tallystick.consensus.pbft.messages import (
 )
 from tallystick.consensus.pbft.state import RECORD, PbftState
 from tallystick.consensus.pbft.synchronizer import Synchronizer
+from tallystick.consensus.pbft.waiting import waiting_of
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import NodeId, View
 
@@ -222,18 +223,12 @@ class Pbft:
 
     def status(self) -> EngineStatus:
         state = self._state
-        if state.halted:
-            waiting_for = "people: see the alarm"
-        elif not state.active:
-            waiting_for = f"the new view {state.view} of member {state.leader_of(state.view)}"
-        else:
-            waiting_for = f"the next block of member {state.leader_of(state.view)}"
         return EngineStatus(
             state.view,
             state.active,
             state.leader_of(state.view),
             state.final_height,
             state.in_flight,
-            waiting_for,
+            waiting_of(state),
             state.alarm,
         )

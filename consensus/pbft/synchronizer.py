@@ -26,6 +26,7 @@ class Synchronizer:
     _interval_ms: int = 0
     """The usual time from one final block to the next while there is work."""
     _since_ms: int = 0
+    _due_from_ms: int | None = None
     _owed_ms: int = 0
     _opened: bool = True
     _forgiven: bool = False
@@ -36,6 +37,11 @@ class Synchronizer:
         usual_ms = INTERVALS_PER_TIMEOUT * self._interval_ms
         wait_ms = max(self.timing.view_timeout_ms, usual_ms) << min(self.failed, 10)
         return min(wait_ms, self.timing.view_timeout_ms_max)
+
+    @property
+    def due_from_ms(self) -> int:
+        """Since when (or from when) a final block is owed, whatever views began and ended meanwhile."""
+        return self._due_from_ms if self._due_from_ms is not None else self._since_ms
 
     @property
     def resend_ms(self) -> int:
@@ -50,11 +56,14 @@ class Synchronizer:
             self._interval_ms += (
                 min(now_ms - self._since_ms, INTERVAL_MS_MAX) - self._interval_ms
             ) // 8
-        self._wait(now_ms, 0 if work else self.timing.idle_block_ms)
+        owed_ms = 0 if work else self.timing.idle_block_ms
+        self._due_from_ms = now_ms + owed_ms
+        self._wait(now_ms, owed_ms)
 
     def owes(self, work: bool, now_ms: int) -> None:
         """Is there something to order? An idle network owes a block only after the idle time."""
         if work and self._owed_ms and now_ms < self._since_ms + self._owed_ms:
+            self._due_from_ms = now_ms
             self._wait(now_ms, 0)
         elif not work and self._opened and not self._owed_ms:
             self._owed_ms = self.timing.idle_block_ms
@@ -106,5 +115,7 @@ class Synchronizer:
         return True
 
     def _wait(self, now_ms: int, owed_ms: int) -> None:
+        if self._due_from_ms is None:
+            self._due_from_ms = now_ms
         self._since_ms, self._owed_ms = now_ms, owed_ms
         self._forgiven, self._suspect_until_ms = False, None

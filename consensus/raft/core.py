@@ -52,6 +52,7 @@ from tallystick.consensus.raft.messages import (
     StandNow,
 )
 from tallystick.consensus.raft.state import PRODUCTION, RECORD, RaftState, Tuning, log_of
+from tallystick.consensus.raft.waiting import waiting_of
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import NodeId
 
@@ -92,6 +93,7 @@ class Raft:
         if record is not None and record.term >= guard.floor:
             state.term, state.voted_for = record.term, record.voted_for
         state.clock.restart(now_ms)
+        state.last_final_ms = state.work_since_ms = now_ms
         self._state = state
 
     # -- the one entry -------------------------------------------------------------------------------------------------
@@ -131,6 +133,8 @@ class Raft:
             case BlockMade():
                 replication.on_block_made(state, event, now_ms)
             case WorkWaiting(ready, _, arrived):
+                if ready and not state.batching.waiting and not state.in_flight:
+                    state.work_since_ms = now_ms
                 state.batching.heard(ready, arrived, now_ms)
             case CaughtUp(certificate):
                 if certificate.height > state.final_height:
@@ -240,20 +244,12 @@ class Raft:
 
     def status(self) -> EngineStatus:
         state = self._state
-        if state.halted:
-            waiting_for = "people: see the alarm"
-        elif state.leads and not state.opened:
-            waiting_for = f"the block that opens our term {state.term}"
-        elif state.leader is not None:
-            waiting_for = f"the next block of member {state.leader}"
-        else:
-            waiting_for = f"a leader of term {state.term} or later"
         return EngineStatus(
             state.term,
             state.leader is not None,
             state.leader if state.leader is not None else state.me,
             state.final_height,
             state.in_flight,
-            waiting_for,
+            waiting_of(state),
             state.alarm,
         )

@@ -198,7 +198,7 @@ def became_final(state: RaftState, certificate: Certificate, now_ms: int) -> Non
     _forget(state, height)
     state.guard.forget_below(height)
     state.clock.progress()
-    state.owed_since_ms = now_ms
+    state.owed_since_ms = state.last_final_ms = now_ms
     state.note("final", term=certificate.view, height=height, link=certificate.link)
 
 

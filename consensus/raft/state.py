@@ -166,6 +166,10 @@ class RaftState:
     making: Link | None = None
     owed_since_ms: int = 0
     """Since when a final block is owed."""
+    last_final_ms: int = 0
+    """When the last block became final here, or this process began."""
+    work_since_ms: int = 0
+    """Since when something waits that no proposal contains."""
     round: int = 1
     reads: list[Read] = field(default_factory=list)
     transfer_to: NodeId | None = None

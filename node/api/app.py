@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from tallystick.network.wire.faults import InvariantError, OperationalError, Refused, invariant
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.node.api import bounds, operating, reading, submitting
+from tallystick.node.api import bounds, operating, reading, stalls, submitting
 from tallystick.node.api.openapi import openapi_document
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
 from tallystick.node.api.problems import internal_problem, problem, problem_of, unavailable_problem
@@ -34,6 +34,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "account": reading.account,
         "block": reading.block,
         "status": operating.status,
+        "why_stalled": stalls.why_stalled,
         "hand_over": operating.hand_over,
         "genesis": operating.genesis,
         "healthz": operating.healthz,

@@ -16,6 +16,7 @@ from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.api import schemas
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
+from tallystick.node.api.stalls import lag
 
 log = structlog.get_logger("tallystick.operations")
 
@@ -29,9 +30,7 @@ def missing_for_ready(parts: ApiParts) -> tuple[str, ...]:
     missing: list[str] = []
     if status.halted is not None:
         missing.append(f"halted: {status.halted}")
-    age_ms = parts.now_ms() - status.block_time_ms
-    if age_ms > parts.ready_lag_ms:
-        missing.append(f"the newest block is {age_ms} ms old, more than {parts.ready_lag_ms}")
+    missing += lag(status, parts.now_ms(), parts.ready_lag_ms)
     members = parts.network.members
     up = set(status.peers_up) | {status.node}
     members_up = sum(1 for member in members.ids if member in up)

@@ -7,6 +7,7 @@ whatever they are behind the port.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.receipts import BlockProof, Bundle, Receipt
@@ -117,6 +118,20 @@ class StatusView(Protocol):
     def in_flight(self) -> int: ...
     @property
     def waiting_for(self) -> str: ...
+    @property
+    def waiting(self) -> Waiting: ...
+    @property
+    def peers_down(self) -> Sequence[tuple[NodeId, int]]:
+        """Other members that are not connected, and since when."""
+        ...
+
+    @property
+    def catch_up_to(self) -> int | None: ...
+    @property
+    def level(self) -> bool:
+        """A block has become final since the process started."""
+        ...
+
     @property
     def alarm(self) -> str | None: ...
     @property

@@ -127,6 +127,14 @@ ROUTES: tuple[Route, ...] = (
         schemas.StatusResponse,
     ),
     Route(
+        "why_stalled",
+        "GET",
+        "/v1/why-stalled",
+        _ALL_READERS,
+        "Why nothing becomes final: who is awaited, since when, and what would let it go on.",
+        schemas.WhyStalledResponse,
+    ),
+    Route(
         "hand_over",
         "POST",
         "/v1/operations/hand-over",

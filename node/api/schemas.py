@@ -198,6 +198,46 @@ class StatusResponse(_Model):
     audit: Audit | None
 
 
+class AwaitedMember(_Model):
+    """A member whose word is missing. `up` is null for the answering node itself: its own disk or machine is awaited."""
+
+    id: int
+    name: str
+    up: bool | None
+    down_since_ms: int | None
+
+
+class WhyStalledResponse(_Model):
+    """Why nothing becomes final; when `stalled` is false, what comes next."""
+
+    stalled: bool
+    sentence: str
+    phase: str
+    """What is missing: proposal, prepare votes, commit votes, view-change messages, new view, ... (docs/operating.md)."""
+    awaited: list[AwaitedMember]
+    needed: int
+    """How many of `awaited` would be enough."""
+    since_ms: int
+    """Since when a final block is owed; later than now: nothing is owed yet."""
+    waited_ms: int
+    engine: str
+    epoch: int
+    view: int
+    """PBFT's view or Raft's term."""
+    leader: int
+    height: int
+    """Of the block that is to become final next."""
+    unblocks: str
+    halted: str | None
+    alarm: str | None
+    peers_down: list[AwaitedMember]
+    catch_up_to: int | None
+    """A certified height that this node lacks; null while it knows of none."""
+    last_final_height: int
+    last_final_time_ms: int
+    last_final_age_ms: int
+
+
 class HealthResponse(_Model):
     """The process runs and has not halted."""
 

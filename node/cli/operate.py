@@ -49,7 +49,7 @@ def _run(compose: Callable[[NodeConfig], "Composed"], path: Path, as_json: bool)
     from tallystick.node.runtime.supervisor import run_process
     from tallystick.node.runtime.telemetry import configure_logging
 
-    settings = _config(path, as_json)
+    settings = settings_of(path, as_json)
     configure_logging(settings.name, settings.log_level)
 
     async def build() -> "Composed":
@@ -77,10 +77,12 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Ask the running node whether it is ready, and why not. Exit code 1 if it is not."""
-    settings = _config(config, as_json)
+    settings = settings_of(config, as_json)
     try:
-        readiness = _get(settings, "/readyz", None)
-        full = None if token is None else _get(settings, "/v1/status", token.read_text().strip())
+        readiness = ask_node(settings, "/readyz", None)
+        full = (
+            None if token is None else ask_node(settings, "/v1/status", token.read_text().strip())
+        )
     except (OSError, ValueError, http.client.HTTPException) as error:
         address = f"{settings.api_host}:{settings.api_port}"
         fail(as_json, f"no answer from {settings.name} at {address}: {error}. Is it running?")
@@ -96,7 +98,7 @@ def status(
     raise typer.Exit(0 if readiness.get("ready") else 1)
 
 
-def _get(settings: NodeConfig, path: str, token: str | None) -> dict[str, object]:
+def ask_node(settings: NodeConfig, path: str, token: str | None) -> dict[str, object]:
     """One GET from this very node: its own certificate is the only one believed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -117,7 +119,7 @@ def _get(settings: NodeConfig, path: str, token: str | None) -> dict[str, object
     return document
 
 
-def _config(path: Path, as_json: bool) -> NodeConfig:
+def settings_of(path: Path, as_json: bool) -> NodeConfig:
     try:
         return load_config(path)
     except ConfigError as error:

@@ -4,6 +4,7 @@ questions on the catch-up channel.
 A certified result that differs from its own execution halts it with the evidence; it never serves an unverified byte.
 """
 
+from tallystick.consensus.waiting import Phase, Waiting, names
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
@@ -24,6 +25,7 @@ from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import CATCH_UP_MESSAGE, Blocks
 from tallystick.node.core.ports import Store, VerifyVote
 from tallystick.node.core.reading import LedgerReader
+from tallystick.node.core.stalls import Moments, around
 from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Step
 
@@ -56,6 +58,8 @@ class Follower:
         self._token = 0
         self._checks = 0
         self._poll_ms = now_ms
+        self._moved_ms = now_ms
+        self._moments = Moments.of(me, self.ledger.members.ids, self.ledger.height, now_ms)
 
     def handle(self, event: Event, now_ms: int) -> Effects:
         """Hear one event; a certified result that is not ours is reported as `Halt`."""
@@ -83,14 +87,17 @@ class Follower:
                 self._on_frame(peer, frame, now_ms, step)
             case BodiesChecked(_, verdicts):
                 for layer in self.catch_up.on_checked(verdicts):
+                    self._moved_ms = now_ms
                     self.blocks_executed += 1
                     self.reader.remember(layer)
                     step.note("block-final", height=layer.header.height, **layer.tally())
                 self._poll_ms = now_ms
             case PeerUp(peer):
                 self.peers_up.add(peer)
+                self._moments.up(peer)
             case PeerDown(peer):
                 self.peers_up.discard(peer)
+                self._moments.down(peer, now_ms)
             case Persisted() | Tick():
                 pass
             case _:
@@ -144,8 +151,19 @@ class Follower:
             0,
             tuple(sorted(self.peers_up)),
             0,
-            "the next certified block",
+            self._waiting(),
             None,
             self.halted,
             self.blocks_executed,
+            tuple(sorted(self._moments.down_since_ms.items())),
+            level=self.blocks_executed > 0,
         )
+
+    def _waiting(self) -> Waiting:
+        up = tuple(sorted(self.peers_up & set(self.ledger.members.ids)))
+        down = tuple(sorted(self._moments.down_since_ms))
+        phase = Phase.CATCH_UP if up else Phase.CONNECTIONS
+        what = "the next certified block" if up else f"a connection to one of {names(down)}"
+        since_ms = self._moved_ms + self.ledger.genesis.parameters.idle_block_ms
+        waiting = Waiting(phase, up or down, 1, since_ms, self.ledger.height + 1, what)
+        return around(waiting, self._moments, None, self.catch_up, list(up), self.halted)

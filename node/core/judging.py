@@ -237,6 +237,16 @@ class Judging:
         self._asked += 1
         return peers[self._asked % len(peers)], tuple(ids), tuple(links)
 
+    def last_asked(self, peers: list[NodeId]) -> NodeId | None:
+        """Who was asked last, if anybody was."""
+        return peers[self._asked % len(peers)] if self._asked and peers else None
+
+    @property
+    def wake_ms(self) -> int | None:
+        """When the time of a proposed block becomes believable, if one waits for that."""
+        moments = [parked.wake_ms for parked in self._parked.values() if parked.wake_ms is not None]
+        return min(moments, default=None)
+
     def came(self, body_id: BodyId) -> None:
         self.wanted_bodies.pop(body_id, None)
 

@@ -9,6 +9,7 @@ hears its own promises only then.
 from typing import assert_never
 
 from tallystick.consensus import api
+from tallystick.consensus.waiting import Waiting
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
@@ -55,6 +56,7 @@ from tallystick.node.core.proposing import Proposing
 from tallystick.node.core.quorum_reads import QuorumReads
 from tallystick.node.core.reading import LedgerReader
 from tallystick.node.core.restoring import Crypto, guard_to_repeat, restored, setup_of
+from tallystick.node.core.stalls import Moments, around
 from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Durable, Step
 
@@ -104,6 +106,7 @@ class Replica:
         self.pool = pool
         self.peers_up: set[NodeId] = set()
         self.halted: str | None = None
+        self.moments = Moments.of(self.me, self.ledger.members.ids, self.ledger.height, now_ms)
         self._token = 0
         self._durable: dict[int, Durable] = {}
         self._catch_up_checks: dict[int, list[CheckedBody | None]] = {}
@@ -145,6 +148,7 @@ class Replica:
             self._token += 1
             self._store.stage(step.pairs)
             self._durable[self._token] = step.durable
+            self.moments.handed_over(now_ms)
         return step.effects(self._token, self._deadline_ms())
 
     def _start(self, now_ms: int) -> None:
@@ -179,6 +183,7 @@ class Replica:
             case PeerDown(peer):
                 self.peers_up.discard(peer)
                 if peer in self.ledger.members:
+                    self.moments.down(peer, now_ms)
                     self._drive(api.PeerDown(peer), now_ms)
             case Tick():
                 self._on_tick(now_ms)
@@ -232,12 +237,14 @@ class Replica:
 
     def _on_peer_up(self, peer: NodeId, now_ms: int) -> None:
         self.peers_up.add(peer)
+        self.moments.up(peer)
         if peer in self.ledger.members:
             self._drive(api.PeerUp(peer), now_ms)
             self.intake.send_on(peer, self.pool.arrived, len(self.pool), self._step)
 
     def _on_persisted(self, token: int, now_ms: int) -> None:
         durable = self._durable.pop(token)
+        self.moments.durable(now_ms, bool(self._durable))
         for ids in durable.received:
             self.intake.on_received(ids, self._step)
         for message in durable.own:
@@ -375,6 +382,8 @@ class Replica:
         return None
 
     def _behind(self, certificate: Certificate, now_ms: int) -> api.Event | None:
+        if not self.catch_up.behind:
+            self.moments.behind_since_ms = now_ms
         self.catch_up.toward(certificate, now_ms)
         return self._try_locally(now_ms)
 
@@ -430,6 +439,10 @@ class Replica:
         engine = self._engine.status()
         return engine.leader == self.me or not engine.active
 
+    def _waiting(self, waiting: Waiting) -> Waiting:
+        peers = self._members_up()
+        return around(waiting, self.moments, self.judging, self.catch_up, peers, self.halted)
+
     def status(self) -> NodeStatus:
         engine, ledger = self._engine.status(), self.ledger
         return NodeStatus(
@@ -445,7 +458,11 @@ class Replica:
             len(self.pool),
             tuple(sorted(self.peers_up)),
             engine.in_flight,
-            engine.waiting_for,
+            self._waiting(engine.waiting),
             engine.alarm,
             self.halted,
+            0,
+            tuple(sorted(self.moments.down_since_ms.items())),
+            self.catch_up.target.height if self.catch_up.target and self.catch_up.behind else None,
+            ledger.height > self.moments.began_at_height,
         )

@@ -23,6 +23,7 @@ from joserfc.jwk import ECKey, OKPKey
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from tallystick.consensus.waiting import Phase, Waiting
 from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.state import Account
 from tallystick.network.proofs.certificates import Certificate, CertVote
@@ -82,6 +83,9 @@ class Block:
     body_ids: tuple[bytes, ...]
 
 
+WAITING = Waiting(Phase.PROPOSAL, (NodeId(3),), 1, NOW_MS, 2, "a proposal of member 3")
+
+
 @dataclass(frozen=True)
 class NodeStatus:
     node: int = 0
@@ -97,6 +101,10 @@ class NodeStatus:
     peers_up: tuple[NodeId, ...] = (NodeId(1), NodeId(2))
     in_flight: int = 1
     waiting_for: str = "nothing"
+    waiting: Waiting = WAITING
+    peers_down: tuple[tuple[NodeId, int], ...] = ((NodeId(3), NOW_MS - 5_000),)
+    catch_up_to: int | None = None
+    level: bool = True
     alarm: str | None = None
     halted: str | None = None
 

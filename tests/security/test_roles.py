@@ -31,6 +31,7 @@ MEMBER: dict[str, dict[str, int]] = {
     "account": READING_OWN,
     "block": READING_ALL,
     "status": KNOWN,
+    "why_stalled": READING_ALL,
     "genesis": KNOWN,
     "metrics": READING_ALL,
     "hand_over": OPERATING,
@@ -42,7 +43,17 @@ OBSERVER: dict[str, dict[str, int]] = {
     "submit": dict.fromkeys(ROLES, 404),
     "hand_over": dict.fromkeys(ROLES, 404),
     **dict.fromkeys(
-        ("receipt", "transaction", "account", "block", "status", "genesis", "metrics"), READING_ALL
+        (
+            "receipt",
+            "transaction",
+            "account",
+            "block",
+            "status",
+            "why_stalled",
+            "genesis",
+            "metrics",
+        ),
+        READING_ALL,
     ),
     **dict.fromkeys(("healthz", "readyz", "openapi"), OPEN),
 }

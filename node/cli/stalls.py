@@ -1,0 +1,79 @@
+"""`tallystick why-stalled`: the running node's own answer, or, of a node that runs no more, the last thing it wrote."""
+
+import http.client
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from tallystick.node.cli.operate import Config, Json, ask_node, settings_of
+from tallystick.node.cli.output import fail, say
+from tallystick.node.config import NodeConfig
+
+DIAGNOSIS_BYTES_MAX = 16 * 1024 * 1024
+"""A bundle holds a few hundred steps; anything larger is not read."""
+
+
+def why_stalled(
+    config: Config,
+    token: Annotated[Path, typer.Option(help="A token file with the scope read:all.")],
+    as_json: Json = False,
+) -> None:
+    """Who is awaited, since when, and what would let the node go on. Exit code 1 if it is stalled, halted or silent."""
+    settings = settings_of(config, as_json)
+    try:
+        found = ask_node(settings, "/v1/why-stalled", token.read_text().strip())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        _silent(settings, as_json, error)
+    if "stalled" not in found:
+        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+    say(as_json, found, *_lines(settings.name, found))
+    raise typer.Exit(1 if found["stalled"] else 0)
+
+
+def _lines(name: str, found: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: {found['sentence']}"]
+    if found["stalled"]:
+        lines += [f"  awaited: {_named(member)}" for member in found["awaited"]]
+        lines.append(f"  unblocked by {found['unblocks']}")
+    lines += [f"  not connected: {_named(member)}" for member in found["peers_down"]]
+    if found["alarm"]:
+        lines.append(f"  alarm: {found['alarm']}")
+    return lines
+
+
+def _named(member: dict[str, Any]) -> str:
+    """Name, number, and how its connection is."""
+    who = f"{member['name']} ({member['id']})"
+    if member["up"] is None:
+        return f"{who}, which is this node"
+    if member["down_since_ms"] is not None:
+        return f"{who}, down since {member['down_since_ms']}"
+    return f"{who}, connected"
+
+
+def _silent(settings: NodeConfig, as_json: bool, error: Exception) -> NoReturn:
+    """The process does not answer: it may have halted, and then it left word."""
+    address = f"{settings.api_host}:{settings.api_port}"
+    sentences = [f"no answer from {settings.name} at {address}: {error}"]
+    last = _last_diagnosis(settings.data / "diagnosis")
+    if last is None:
+        sentences.append("it has left no diagnosis: start it, or read what it said when it ended")
+    else:
+        path, sentence = last
+        sentences.append(f"it halted last with: {sentence}")
+        sentences.append(f"read {path} before it is started again")
+    fail(as_json, *sentences)
+
+
+def _last_diagnosis(folder: Path) -> tuple[Path, str] | None:
+    """The newest bundle and its sentence."""
+    try:
+        newest = max(folder.glob("halt-*.json"), key=lambda path: path.stat().st_mtime_ns)
+        if newest.stat().st_size > DIAGNOSIS_BYTES_MAX:
+            return newest, "(the file is too large to be ours)"
+        document = json.loads(newest.read_text(encoding="utf-8"))
+        return newest, str(document["sentence"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,100 @@
+"""`tallystick why-stalled`: sentences for people, the answer itself for machines, and a word about a node that is silent."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from tallystick.node.cli import stalls
+from tallystick.node.cli.founding import Plan, found
+
+NOW_MS = 1_700_000_000_000
+
+MEMBER_3 = {"id": 3, "name": "bank-d", "up": False, "down_since_ms": 17}
+STALLED = {
+    "stalled": True,
+    "sentence": "For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
+    "awaited": [MEMBER_3, {"id": 0, "name": "bank-a", "up": None, "down_since_ms": None}],
+    "unblocks": "COMMIT votes of members 0, 3",
+    "peers_down": [MEMBER_3],
+    "alarm": "2 members executed the block differently",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found(Plan(tmp_path / "net", members=2, banks=2), NOW_MS)
+    (tmp_path / "token").write_text("a token\n")
+    return tmp_path
+
+
+def run(folder: Path, *more: str) -> Result:
+    app = typer.Typer()
+    app.command("why-stalled")(stalls.why_stalled)
+    config = folder / "net" / "nodes" / "bank-a" / "node.toml"
+    return CliRunner().invoke(
+        app, ["--config", str(config), "--token", str(folder / "token"), *more]
+    )
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]) -> list[tuple[str, str]]:
+    asked: list[tuple[str, str]] = []
+
+    def ask(settings: object, path: str, token: str) -> dict[str, object]:
+        asked.append((path, token))
+        return answer
+
+    monkeypatch.setattr(stalls, "ask_node", ask)
+    return asked
+
+
+def test_a_stall_is_told_with_everybody_who_is_awaited(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, STALLED)
+    done = run(folder)
+    assert done.exit_code == 1
+    assert asked == [("/v1/why-stalled", "a token")]
+    assert done.output.splitlines() == [
+        "bank-a: For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
+        "  awaited: bank-d (3), down since 17",
+        "  awaited: bank-a (0), which is this node",
+        "  unblocked by COMMIT votes of members 0, 3",
+        "  not connected: bank-d (3), down since 17",
+        "  alarm: 2 members executed the block differently",
+    ]
+
+
+def test_machines_get_the_answer_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, STALLED)
+    assert json.loads(run(folder, "--json").output) == STALLED
+
+
+def test_nothing_stalled_is_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "Nothing is stalled. The last final block is 9, 12 ms old."
+    answering(monkeypatch, {**STALLED, "stalled": False, "sentence": sentence, "peers_down": [], "alarm": None})  # fmt: skip
+    done = run(folder)
+    assert (done.exit_code, done.output) == (0, f"bank-a: {sentence}\n")
+
+
+def test_a_refusal_is_passed_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, {"code": "FORBIDDEN", "detail": "Needs the scope read:all."})
+    done = run(folder)
+    assert done.exit_code == 1
+    assert "bank-a refused: FORBIDDEN" in done.output
+
+
+def test_a_silent_node_is_said_to_be_silent_and_its_last_diagnosis_is_read(folder: Path) -> None:
+    done = run(folder)
+    assert done.exit_code == 1
+    assert "no answer from bank-a" in done.output
+    assert "no diagnosis" in done.output
+    diagnosis = folder / "net" / "nodes" / "bank-a" / "data" / "diagnosis"
+    diagnosis.mkdir(parents=True)
+    (diagnosis / "halt-7.json").write_text('{"sentence": "the world failed us: fsync"}')
+    done = run(folder)
+    assert "it halted last with: the world failed us: fsync" in done.output
+    (diagnosis / "halt-7.json").write_text("[")
+    assert "no diagnosis" in run(folder).output
