@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from tallystick.network.wire.genesis import EngineName
 from tallystick.network.wire.ids import AccountId
 from tallystick.node.cli.founding import Plan, found
 from tallystick.node.compose import Composed, compose_node, compose_observer
@@ -48,10 +49,11 @@ PORTS = range(20_000, 32_000)
 class RunningNetwork:
     """A network folder and its nodes, which run on a thread of their own."""
 
-    def __init__(self, folder: Path, members: int = MEMBERS) -> None:
+    def __init__(self, folder: Path, members: int = MEMBERS, engine: EngineName = "pbft") -> None:
         """Found the network in `folder`, which must be empty or absent."""
         self.folder = folder
-        self.plan = Plan(folder, members=members, base_port=free_base_port(2 * members + 2))
+        base_port = free_base_port(2 * members + 2)
+        self.plan = Plan(folder, members=members, base_port=base_port, engine=engine)
         found(self.plan, time.time_ns() // 1_000_000)
         self.file = NetworkFile.load(folder)
         self._nodes: dict[str, Composed] = {}
@@ -94,6 +96,10 @@ class RunningNetwork:
         """A participant's root account."""
         entry = next(each for each in self.file.genesis.participants if each.name == participant)
         return Terms.of(self.file.genesis).root_account(entry.id)
+
+    def node(self, name: str) -> Composed:
+        """The parts of a node that runs, to look at."""
+        return self._nodes[name]
 
     def stop_node(self, name: str) -> None:
         """Stop one member in order; its disk stays. A network of four goes on with three."""
@@ -141,10 +147,12 @@ class RunningNetwork:
 
 
 @contextmanager
-def running_network(folder: Path, members: int = MEMBERS) -> Iterator[RunningNetwork]:
+def running_network(
+    folder: Path, members: int = MEMBERS, engine: EngineName = "pbft"
+) -> Iterator[RunningNetwork]:
     """A network of one's own, stopped at the end. `folder` must be empty or absent."""
     _quiet()
-    network = RunningNetwork(folder, members)
+    network = RunningNetwork(folder, members, engine)
     try:
         network.start()
         yield network

@@ -161,8 +161,10 @@ class BlockingWallet:
     ) -> Outcome:
         return self._run(self.wallet.resolve(account, id, digest))
 
-    def balance(self, account: AccountId | str | None = None) -> Balance:
-        return self._run(self.wallet.balance(account))
+    def balance(
+        self, account: AccountId | str | None = None, *, confirmed: bool = False
+    ) -> Balance:
+        return self._run(self.wallet.balance(account, confirmed=confirmed))
 
     def status(self) -> list[NodeStatus]:
         return self._run(self.wallet.status())

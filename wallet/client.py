@@ -263,11 +263,18 @@ class Wallet:
         """
         return await self.reader.resolve(_account(account), _id(id), digest)
 
-    async def balance(self, account: AccountId | str | None = None) -> Balance:
-        """The proven balances of an account (default: this wallet's own). `NotFound` if no node knows it."""
+    async def balance(
+        self, account: AccountId | str | None = None, *, confirmed: bool = False
+    ) -> Balance:
+        """The proven balances of an account (default: this wallet's own). `NotFound` if no node knows it.
+
+        A proof says what was true at `time_ms`. With `confirmed`, the node first asks a quorum whether it has missed
+        anything, so that the answer holds whatever was final anywhere when this was called; `NotTaken` with NOT_CONFIRMED
+        if no node reaches a quorum. With PBFT no f members can spoil that; but it is the asked node's word that it asked.
+        """
         wanted = self.account if account is None else _account(account)
 
-        return await self.reader.balance(wanted)
+        return await self.reader.balance(wanted, confirmed)
 
     async def status(self) -> list[NodeStatus]:
         """Every node's word about itself, in the order of the network file."""

@@ -108,6 +108,7 @@ HINTS = {
     RejectReason.OVERLOADED: "Nothing was accepted. Wait as long as Retry-After says and send the same bytes again.",
     RejectReason.QUOTA_SPENT: "Nothing was accepted. Send more slowly, or ask for a larger quota.",
     RejectReason.NOT_READY: "Nothing was accepted. The node is starting or stopping; another one may be ready.",
+    RejectReason.NOT_CONFIRMED: "Ask again: the members elect a leader, or too few are up. Without --confirmed, read what is proven.",
     RejectReason.BAD_SIGNATURE: "The key, the account or the genesis file do not belong together.",
     RejectReason.UNAUTHENTICATED: "Give a token (--token-file) or a client certificate that the node knows.",
     RejectReason.FOREIGN_ACCOUNT: "The token belongs to another participant than the account.",

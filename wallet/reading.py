@@ -26,6 +26,9 @@ from tallystick.wallet.errors import (
 
 T = TypeVar("T")
 
+CONFIRM_S = 7.0
+"""What a node may take to answer once it has asked a quorum: it gives up after 5 s by itself, and says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -92,8 +95,8 @@ class Reader:
         except NotFound:
             return await self.first(f"/v1/transactions/{path}", pending)
 
-    async def balance(self, account: AccountId) -> Balance:
-        """The proven record of an account."""
+    async def balance(self, account: AccountId, confirmed: bool = False) -> Balance:
+        """The proven record of an account. `confirmed`: by a node that has asked a quorum whether it is current."""
 
         def read(endpoint: Endpoint, answer: Answer) -> Balance:
             said = read_json(answer, AccountAnswer)
@@ -115,7 +118,9 @@ class Reader:
                 headroom_minor={each.asset: each.headroom_minor for each in said.headroom},
             )
 
-        return await self.first(f"/v1/accounts/{account.hex()}", read)
+        if not confirmed:
+            return await self.first(f"/v1/accounts/{account.hex()}", read)
+        return await self.first(f"/v1/accounts/{account.hex()}?read=quorum", read, CONFIRM_S)
 
     async def greet(self) -> None:
         """Ask nodes until one answers for this network. `Unreachable`, `Denied` or `WrongNetwork`."""
@@ -148,13 +153,15 @@ class Reader:
             return NodeStatus(name, url, None, error, None)
         return NodeStatus(name, url, status, None, self._now_ms() - status.block_time_ms)
 
-    async def first(self, path: str, read: Callable[[Endpoint, Answer], T]) -> T:
+    async def first(
+        self, path: str, read: Callable[[Endpoint, Answer], T], timeout_s: float | None = None
+    ) -> T:
         """The first credible answer to a GET, node after node. If none: what nodes said against it, else `Unreachable`."""
         problem: WalletError | None = None
         silence = ""
         for endpoint in self._endpoints.ordered():
             try:
-                answer = await self._endpoints.call(endpoint, "GET", path)
+                answer = await self._endpoints.call(endpoint, "GET", path, timeout_s=timeout_s)
                 found = read(endpoint, answer)
             except Silent as silent:
                 self._endpoints.failed(endpoint, str(silent))

@@ -435,8 +435,11 @@ class Replica:
 
     @property
     def leads(self) -> bool:
-        """False once another member leads that we follow: between two leaders, nobody has been handed anything yet."""
+        """False once another member leads that we follow: between two leaders, nobody has been handed anything yet. False
+        without a quorum, too: nobody is led, and nobody could take over."""
         engine = self._engine.status()
+        if len(self._members_up()) + 1 < self.ledger.members.quorum:
+            return False
         return engine.leader == self.me or not engine.active
 
     def _waiting(self, waiting: Waiting) -> Waiting:

@@ -39,6 +39,14 @@ Which = Annotated[
     str, typer.Argument(metavar="[ACCOUNT]", help="40 hex digits; default: one's own.")
 ]
 
+Confirmed = Annotated[
+    bool,
+    typer.Option(
+        "--confirmed",
+        help="Only from a node that a quorum has told that it misses nothing.",
+    ),
+]
+
 
 @app.command("open")
 def open_(
@@ -86,12 +94,13 @@ def show(
     password_file: PasswordFile = None,
     token_file: TokenFile = None,
     account: Account = "",
+    confirmed: Confirmed = False,
     json: Json = False,
 ) -> None:
     """An account's keys, tier, balances and headroom, proven against the genesis file."""
     who = Who(network, name, keystore, password_file, token_file, which or account)
     with telling(json):
-        balance, terms = _read(who)
+        balance, terms = _read(who, confirmed)
         document = _document(balance, terms)
         if json:
             show_json(document)
@@ -119,12 +128,13 @@ def balance(
     password_file: PasswordFile = None,
     token_file: TokenFile = None,
     account: Account = "",
+    confirmed: Confirmed = False,
     json: Json = False,
 ) -> None:
     """An account's balances, proven against the genesis file."""
     who = Who(network, name, keystore, password_file, token_file, which or account)
     with telling(json):
-        found, terms = _read(who)
+        found, terms = _read(who, confirmed)
         document = _document(found, terms)
         if json:
             wanted = ("account", "height", "time_ms", "balances")
@@ -160,9 +170,9 @@ def issue(
         show_outcome(outcome, terms, asset, json)
 
 
-def _read(who: Who) -> "tuple[Balance, Terms]":
+def _read(who: Who, confirmed: bool) -> "tuple[Balance, Terms]":
     async def call(wallet: "Wallet") -> "tuple[Balance, Terms]":
-        return await wallet.balance(), wallet.terms
+        return await wallet.balance(confirmed=confirmed), wallet.terms
 
     return who.run(call, key=not who.account)
 
