@@ -1,4 +1,4 @@
-"""`tallystick node run`, `tallystick node status`, `tallystick observer run`."""
+"""`tallystick node run`, `node status`, `node hand-over`, `tallystick observer run`."""
 
 import http.client
 import json
@@ -98,8 +98,33 @@ def status(
     raise typer.Exit(0 if readiness.get("ready") else 1)
 
 
-def ask_node(settings: NodeConfig, path: str, token: str | None) -> dict[str, object]:
-    """One GET from this very node: its own certificate is the only one believed."""
+@node_app.command("hand-over")
+def hand_over(
+    config: Config,
+    token: Annotated[Path, typer.Option(help="A token file with the scope operate.")],
+    to: Annotated[int | None, typer.Option(help="The number of the member to lead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let another member lead, before this machine is worked on. Exit code 1 if this node does not lead, or leads on."""
+    settings = settings_of(config, as_json)
+    path = "/v1/operations/hand-over" + ("" if to is None else f"?to={to}")
+    try:
+        found = ask_node(settings, path, token.read_text().strip(), "POST")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        address = f"{settings.api_host}:{settings.api_port}"
+        fail(as_json, f"no answer from {settings.name} at {address}: {error}. Is it running?")
+    if "handed_over" not in found:
+        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+    if not found["handed_over"]:
+        fail(as_json, f"no other member took over in time; member {found['leader']} leads")
+    leader, view = found["leader"], found["view"]
+    say(as_json, found, f"{settings.name} handed over: member {leader} leads, in view {view}")
+
+
+def ask_node(
+    settings: NodeConfig, path: str, token: str | None, method: str = "GET"
+) -> dict[str, object]:
+    """One request to this very node: its own certificate is the only one believed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -110,7 +135,7 @@ def ask_node(settings: NodeConfig, path: str, token: str | None) -> dict[str, ob
     )
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         document = json.loads(connection.getresponse().read())
     finally:
         connection.close()
