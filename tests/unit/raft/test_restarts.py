@@ -211,6 +211,51 @@ def test_catching_up_past_a_tail_of_our_own_drops_the_tail() -> None:
     assert cluster.members[cluster.ids[0]].state.term == cluster.members[cluster.ids[1]].state.term
 
 
+@pytest.mark.parametrize("synced", [0, 1])
+def test_a_certificate_that_overtakes_a_truncation_leaves_neither_tail_nor_replacement(
+    synced: int,
+) -> None:
+    """Install against truncation: the new leader's entry waits to be executed in the place of an old tail when the ledger is
+    caught up past both; before and after a crash the log begins behind the ledger, with nothing of either."""
+    cluster = led_by(0)
+    cluster.work(0)
+    cluster.sync(0)
+    cluster.lose()  # height 2 of term 1 is on member 0 alone
+    cluster.crash(0)
+    cluster.elect(1)
+    cluster.restart(0)
+    cluster.judgement = lambda node, judge: None if node == 0 else Verdict.ACCEPT
+    member = cluster.members[cluster.ids[0]]
+    while not member.state.incoming:
+        cluster.tick(5)
+        cluster.sync(1)
+        for wire in list(cluster.wires):
+            cluster.deliver(wire)
+    assert member.state.log.last_height == 2
+    cluster.partition({0}, {1, 2})
+    for _ in range(2):
+        cluster.work(1)
+        cluster.settle(20)
+    certificate = cluster.members[cluster.ids[1]].certificate
+    assert certificate is not None
+    cluster.feed(0, _heard(1, Decided(certificate)))
+    assert cluster.catch_up(0, 1)
+    assert not member.state.incoming
+    assert member.state.log.last_link == certificate.link
+    cluster.crash(0, synced and len(member.steps))
+    cluster.judgement = lambda node, judge: Verdict.ACCEPT
+    cluster.restart(0)
+    again = cluster.members[cluster.ids[0]].state
+    if synced:
+        assert (again.log.last_height, again.log.last_link) == (
+            certificate.height,
+            certificate.link,
+        )
+    cluster.partition()
+    cluster.settle(1_000)
+    assert len(set(cluster.heights())) == 1
+
+
 def test_a_restarted_leader_of_an_old_tail_executes_it_before_it_opens_its_term() -> None:
     cluster = led_by(0)
     cluster.work(0)
