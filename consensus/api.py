@@ -218,6 +218,13 @@ class ViewEntered:
 
 
 @dataclass(frozen=True, slots=True)
+class Convict:
+    """Keep this: evidence that a member signed two statements that exclude each other (`network.proofs.evidence`)."""
+
+    evidence: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """Something that no correct network shows; people must look. `halt`: nothing may be signed any more."""
 
@@ -245,6 +252,7 @@ Effect: TypeAlias = (
     | Behind
     | IndexKnown
     | ViewEntered
+    | Convict
     | Alarm
     | Note
 )

@@ -29,6 +29,17 @@ from format_examples import (
     vote_key,
 )
 from tallystick.network.proofs.document import receipt_to_bytes
+from tallystick.network.proofs.evidence import (
+    EVIDENCE,
+    Evidence,
+    Kind,
+    Said,
+    about_block,
+    about_view,
+    evidence_to_bytes,
+    signed_bytes,
+    sorted_pair,
+)
 from tallystick.network.proofs.merkle import Log, Tree, leaf_hash
 from tallystick.network.proofs.receipts import (
     BLOCK_PROOF,
@@ -54,7 +65,7 @@ from tallystick.network.wire.blocks import (
 )
 from tallystick.network.wire.frames import Channel, pack, pack_many
 from tallystick.network.wire.genesis import GENESIS, genesis_to_json
-from tallystick.network.wire.ids import Height, Link, View
+from tallystick.network.wire.ids import Height, Link, NodeId, View
 from tallystick.network.wire.membership import EPOCH_MEMBERS, members_digest
 from tallystick.network.wire.readable import to_readable
 from tallystick.network.wire.signing import Phase
@@ -170,6 +181,32 @@ def signed_vectors(network: Network, link: Link, parent: Link) -> dict[str, Any]
     return {name: {"message": each, "signature": key.sign(each)} for name, each in messages.items()}
 
 
+def evidence_vectors(network: Network, link: Link, parent: Link) -> dict[str, Any]:
+    """Member 0 COMMITs to two blocks, and leaves for view 1 with and without a certificate."""
+    key, other = vote_key(0x10), Link(sha256(b"other").digest())
+    place = network.chain, LANE, EPOCH
+
+    def pair(kind: Kind, view: View, height: Height, *said: Said) -> Evidence:
+        draft = Evidence(1, *place, NodeId(0), kind, view, height, *sorted_pair(*said))
+        one, two = (
+            replace(each, signature=key.sign(signed_bytes(draft, each)))
+            for each in (draft.first, draft.second)
+        )
+        return replace(draft, first=one, second=two)
+
+    unsigned = bytes(64)
+    blocks = [about_block(each, parent, unsigned) for each in (link, other)]
+    shown = about_view(Phase.COMMIT, VIEW, HEIGHT, link, unsigned)
+    nothing = about_view(0, 0, 0, bytes(32), unsigned)
+    commits = pair(Kind.COMMIT, VIEW, HEIGHT, *blocks)
+    changes = pair(Kind.VIEW_CHANGE, View(1), Height(0), shown, nothing)
+    return {
+        "commits": EVIDENCE.encode(commits),
+        "view_changes": EVIDENCE.encode(changes),
+        "commits_file": evidence_to_bytes(commits).decode(),
+    }
+
+
 def block_vectors(
     network: Network, transactions: Sequence[Transaction], state_root: bytes
 ) -> dict[str, Any]:
@@ -223,6 +260,7 @@ def block_vectors(
         "result": RESULT.encode(result),
         "link": link,
         "signed": signed_vectors(network, link, first),
+        "evidence": evidence_vectors(network, link, first),
         "certificate": msgspec.msgpack.encode(direct.certificate),
         "block_proof": BLOCK_PROOF.encode(direct),
         "receipt_settled": RECEIPT.encode(receipt(1, direct)),

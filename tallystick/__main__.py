@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.wallet.cli import mount
+from tallystick.wallet.cli import evidence, mount
 
 app = typer.Typer(
     name="tallystick",
@@ -39,7 +39,13 @@ def _root(
 def _mount_node() -> None:
     """The node's commands. A wallet-only installation lacks the node; anything else that is missing is an error."""
     try:
-        from tallystick.node.cli import network_app, node_app, observer_app, why_stalled
+        from tallystick.node.cli import (
+            list_evidence,
+            network_app,
+            node_app,
+            observer_app,
+            why_stalled,
+        )
     except ModuleNotFoundError as error:
         if error.name not in ("tallystick.node", "tallystick.node.cli"):
             raise
@@ -48,6 +54,7 @@ def _mount_node() -> None:
     app.add_typer(node_app, name="node")
     app.add_typer(observer_app, name="observer")
     app.command("why-stalled")(why_stalled)
+    evidence.app.command("list")(list_evidence)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from tallystick.consensus.api import (
     MakeBlock,
     Verdict,
 )
+from tallystick.consensus.pbft import accusing
 from tallystick.consensus.pbft.messages import AskBlock, Decided, Disagree, Proposal, Vote
 from tallystick.consensus.pbft.state import HEIGHTS_AHEAD_MAX, VIEWS_AHEAD_MAX, PbftState
 from tallystick.network.proofs.certificates import Certificate
@@ -140,6 +141,9 @@ def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
     if known is not None:
         if known != block.link:
             state.note("equivocation", sender=sender, height=block.height)
+            accusing.two_proposals(
+                state, sender, proposal, block.height, block.link, block.parent_link
+            )
         return None
     message = proposal_message(
         setup.chain, setup.lane, setup.epoch, view, block.height, block.link, block.parent_link
@@ -149,6 +153,7 @@ def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
     ):
         return state.note("forged-proposal", sender=sender)
     state.proposals[block.height] = block.link
+    state.proposal_signatures[block.height] = proposal.signature
     state.blocks.setdefault(block.link, block)
     return None
 
@@ -249,6 +254,7 @@ def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
     earlier = ballots.setdefault(sender, vote)
     if earlier.link != vote.link:
         state.note("double-vote", sender=sender, height=vote.height)
+        accusing.two_votes(state, sender, earlier, vote)
 
 
 def count(state: PbftState, now_ms: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from tallystick.consensus.accountability.evidence import Convictions
 from tallystick.consensus.accountability.guard import Guard
 from tallystick.consensus.api import Block, Crypto, Effect, KeepGuard, KeepRecord, Note, Say, Setup
 from tallystick.consensus.batching import Batching
@@ -71,6 +72,8 @@ class PbftState:
     """Known blocks from the last final height on."""
     proposals: dict[Height, Link] = field(default_factory=dict)
     """What the leader of this view proposed."""
+    proposal_signatures: dict[Height, bytes] = field(default_factory=dict)
+    """Checked; should the leader propose another block for the same height, they convict it."""
     accepted: dict[Height, Link] = field(default_factory=dict)
     """What we PREPAREd in this view."""
     last: tuple[Height, Link] | None = None
@@ -103,6 +106,11 @@ class PbftState:
     halted: bool = False
     resend_at_ms: int = 0
     out: list[Effect] = field(default_factory=list)
+    convictions: Convictions = field(init=False)
+
+    def __post_init__(self) -> None:
+        setup, verify = self.setup, self.crypto.verify
+        self.convictions = Convictions(setup.chain, setup.lane, setup.epoch, verify)
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
@@ -249,6 +257,7 @@ class PbftState:
         self.making = self.judging = None
         self.may_lead = True
         self.proposals.clear()
+        self.proposal_signatures.clear()
         self.accepted.clear()
         self.prepared.clear()
         self.refused.clear()
@@ -267,7 +276,7 @@ class PbftState:
         """The last final height itself stays open: its block may be voted for again in a later view."""
         self.blocks = {link: block for link, block in self.blocks.items() if block.height >= height}
         self.ballots = {key: votes for key, votes in self.ballots.items() if key[1] >= height}
-        for table in (self.proposals, self.accepted):
+        for table in (self.proposals, self.accepted, self.proposal_signatures):
             for old in [known for known in table if known < height]:
                 del table[old]
         self.prepared = {known for known in self.prepared if known >= height}

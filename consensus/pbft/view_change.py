@@ -9,6 +9,7 @@ Not here: when to leave (`synchronizer`), what is proposed after the tip (`order
 from collections.abc import Iterable
 
 from tallystick.consensus.api import Behind, ViewEntered
+from tallystick.consensus.pbft import accusing
 from tallystick.consensus.pbft.messages import (
     Decided,
     NewView,
@@ -101,6 +102,8 @@ def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms:
         return None
     known = state.changes.get(sender)
     if known is not None and known.view >= change.view:
+        if known.view == change.view and known.signature != change.signature and state.may_check(sender, now_ms):  # fmt: skip
+            accusing.view_changes(state, change)
         return None
     if sender != state.setup.me:
         if not state.may_check(sender, now_ms):
@@ -147,6 +150,7 @@ def genuine_certificate(state: PbftState, certificate: Certificate) -> bool:
         )
     except Refused:
         return False
+    accusing.signers_of(state, certificate)
     return True
 
 
@@ -204,6 +208,8 @@ def on_new_view(state: PbftState, sender: NodeId, new_view: NewView, now_ms: int
     if new_view.epoch != state.setup.epoch or view < state.view or state.halted:
         return None
     if view == 0 or (view == state.view and state.active):
+        if view and sender != state.setup.me and state.may_check(sender, now_ms):
+            accusing.two_new_views(state, sender, new_view)
         return None
     if sender != state.setup.me and not _justified(state, new_view):
         return state.note("forged-new-view", sender=sender, view=view)
@@ -225,7 +231,11 @@ def _justified(state: PbftState, new_view: NewView) -> bool:
     key = setup.vote_keys[state.leader_of(new_view.view)]
     if not state.crypto.verify(key, message, new_view.signature):
         return False
-    return all(_genuine(state, change) for change in new_view.changes)
+    if not all(_genuine(state, change) for change in new_view.changes):
+        return False
+    for change in new_view.changes:
+        accusing.view_changes(state, change)
+    return True
 
 
 def enter(state: PbftState, new_view: NewView, now_ms: int) -> None:

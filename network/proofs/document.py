@@ -114,12 +114,12 @@ def receipt_from_document(document: object) -> Receipt:
 
 def block_from_document(document: object) -> BlockProof:
     """The inverse of `to_document(block proof)`, as strict as a receipt's."""
-    return _from_document(BlockProof, BLOCK_PROOF, document)
+    return from_document(BlockProof, BLOCK_PROOF, document)
 
 
 def state_from_document(document: object) -> StateProof:
     """The inverse of `to_document(state proof)`, as strict as a receipt's."""
-    return _from_document(StateProof, STATE_PROOF, document)
+    return from_document(StateProof, STATE_PROOF, document)
 
 
 def to_document(value: Struct) -> Document:
@@ -146,7 +146,8 @@ def transaction_from_document(document: object) -> Transaction:
     return transaction
 
 
-def _from_document(type_: type[T], codec: Codec[T], document: object) -> T:
+def from_document(type_: type[T], codec: Codec[T], document: object) -> T:
+    """Any struct of the evidence from its JSON object, or `Refused`; the inverse of `to_document`."""
     value = codec.decode(_packed(type_, document))
     if isinstance(value, Struct):
         _same(to_document(value), document)

@@ -36,6 +36,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "status": operating.status,
         "why_stalled": stalls.why_stalled,
         "hand_over": operating.hand_over,
+        "evidence": stalls.evidence,
         "genesis": operating.genesis,
         "healthz": operating.healthz,
         "readyz": operating.readyz,

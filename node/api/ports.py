@@ -10,6 +10,7 @@ from typing import Protocol
 from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.evidence import Evidence
 from tallystick.network.proofs.receipts import BlockProof, Bundle, Receipt
 from tallystick.network.proofs.state_proof import StateProof
 from tallystick.network.wire.blocks import Header, Result
@@ -87,6 +88,10 @@ class Ledger(Protocol):
     def receipt(self, height: int, index: int, /) -> Receipt: ...
     def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle: ...
     def block(self, height: int, /) -> BlockView | None: ...
+    def evidence(self) -> Sequence[Evidence]:
+        """Against members that signed two things which exclude each other."""
+        ...
+
 
 
 class StatusView(Protocol):

@@ -145,6 +145,14 @@ ROUTES: tuple[Route, ...] = (
         refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_LEADER, RejectReason.NOT_READY),
         served_by_observer=False,
     ),
+    Route(
+        "evidence",
+        "GET",
+        "/v1/evidence",
+        _ALL_READERS,
+        "Evidence against members that signed two statements which exclude each other, verifiable offline.",
+        schemas.EvidenceResponse,
+    ),
     Route("genesis", "GET", "/v1/genesis", _ANYBODY_KNOWN, "The genesis file.", None),
     Route(
         "healthz",

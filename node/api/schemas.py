@@ -198,6 +198,12 @@ class StatusResponse(_Model):
     audit: Audit | None
 
 
+class EvidenceResponse(_Model):
+    """What this node has met; each document is a file that `tallystick evidence verify` takes."""
+
+    evidence: list[Document]
+
+
 class AwaitedMember(_Model):
     """A member whose word is missing. `up` is null for the answering node itself: its own disk or machine is awaited."""
 

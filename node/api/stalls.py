@@ -1,4 +1,4 @@
-"""Why nothing becomes final, in one answer: who is awaited, since when, in which view, and what would let it go on.
+"""What people ask when something is wrong: why nothing becomes final, and who has signed what excludes each other.
 
 Decided here: from when on a wait is called a stall, and what keeps a node from being ready. Not here: what is waited for
 (`consensus.waiting`, `node.core.stalls`).
@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from tallystick.consensus.waiting import Phase
+from tallystick.network.proofs.evidence import evidence_to_document
 from tallystick.node.api import schemas
 from tallystick.node.api.parts import PARTS, ApiParts
 from tallystick.node.api.ports import StatusView
@@ -23,6 +24,13 @@ READY_BEHIND_BLOCKS_MAX: Final = 8
 async def why_stalled(request: web.Request) -> web.Response:
     """Route `why_stalled`."""
     answer = explained(request.app[PARTS])
+    return web.Response(text=answer.model_dump_json(), content_type="application/json")
+
+
+async def evidence(request: web.Request) -> web.Response:
+    """Route `evidence`."""
+    found = request.app[PARTS].node.reader.evidence()
+    answer = schemas.EvidenceResponse(evidence=[evidence_to_document(each) for each in found])
     return web.Response(text=answer.model_dump_json(), content_type="application/json")
 
 

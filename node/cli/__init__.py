@@ -1,4 +1,4 @@
-"""The node's part of the one command: groups of commands, and `why_stalled`.
+"""The node's part of the one command: groups of commands, `why_stalled` and `list_evidence`.
 
 Exit codes: 0 done; 1 it could not be done, the sentence says what to do; 2 the command line is wrong; 70 the node halted
 and its diagnosis must be read before it is started again.
@@ -6,6 +6,6 @@ and its diagnosis must be read before it is started again.
 
 from tallystick.node.cli.network import network_app
 from tallystick.node.cli.operate import node_app, observer_app
-from tallystick.node.cli.stalls import why_stalled
+from tallystick.node.cli.stalls import list_evidence, why_stalled
 
-__all__ = ["network_app", "node_app", "observer_app", "why_stalled"]
+__all__ = ["list_evidence", "network_app", "node_app", "observer_app", "why_stalled"]

@@ -1,4 +1,4 @@
-"""`tallystick why-stalled`: the running node's own answer, or, of a node that runs no more, the last thing it wrote."""
+"""`tallystick why-stalled` and `tallystick evidence list`: the running node's own answer, or, of a node that runs no more, the last thing it wrote."""
 
 import http.client
 import json
@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tallystick.network.proofs.evidence import evidence_from_document, evidence_to_bytes
 from tallystick.node.cli.operate import Config, Json, ask_node, settings_of
 from tallystick.node.cli.output import fail, say
 from tallystick.node.config import NodeConfig
@@ -30,6 +31,32 @@ def why_stalled(
         fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
     say(as_json, found, *_lines(settings.name, found))
     raise typer.Exit(1 if found["stalled"] else 0)
+
+
+def list_evidence(
+    config: Config,
+    token: Annotated[Path, typer.Option(help="A token file with the scope read:all.")],
+    out: Annotated[
+        Path | None, typer.Option(help="A folder in which each record becomes a file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Against whom this node holds evidence. What it names is proven by `tallystick evidence verify`."""
+    settings = settings_of(config, as_json)
+    try:
+        found = ask_node(settings, "/v1/evidence", token.read_text().strip())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        _silent(settings, as_json, error)
+    documents = found.get("evidence")
+    if not isinstance(documents, list):
+        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+    records = [evidence_from_document(document) for document in documents]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for number, record in enumerate(records):
+            (out / f"evidence-{number}.json").write_bytes(evidence_to_bytes(record))
+    lines = [record.sentence for record in records] or [f"{settings.name} holds no evidence"]
+    say(as_json, found, *lines)
 
 
 def _lines(name: str, found: dict[str, Any]) -> list[str]:

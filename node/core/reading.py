@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from tallystick.contracts.state import Account, account_key
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.evidence import Evidence
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
 from tallystick.network.proofs.receipts import (
@@ -28,6 +29,7 @@ from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.ids import BodyId, Height, Link
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions.codec import body_id
+from tallystick.node.core.evidence_kept import kept_in
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import BlockRecord, Ledger
 
@@ -130,6 +132,10 @@ class LedgerReader:
     def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle:
         proven = self._proof_of(height)
         return Bundle(proven.proof, tuple([_item(proven, index) for index in indexes]))
+
+    def evidence(self) -> list[Evidence]:
+        """Against members that signed two things which exclude each other, as far as this node met both."""
+        return kept_in(self._ledger.store)
 
     def block(self, height: int, /) -> BlockView | None:
         record = self._ledger.block(height)

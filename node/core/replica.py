@@ -38,6 +38,7 @@ from tallystick.node.core.events import (
     Tick,
     Verdict,
 )
+from tallystick.node.core.evidence_kept import EvidenceKept
 from tallystick.node.core.forwarding import FLUSH_BODIES
 from tallystick.node.core.intake import Intake
 from tallystick.node.core.judging import Judging
@@ -102,6 +103,7 @@ class Replica:
         self.proposing = Proposing(self.me, self.ledger, pool)
         self.catch_up = CatchUp(self.ledger, verify)
         self._served = Served()
+        self._evidence = EvidenceKept(store)
         self.reads = QuorumReads(now_ms)
         self.pool = pool
         self.peers_up: set[NodeId] = set()
@@ -368,6 +370,8 @@ class Replica:
                 self.judging.view_entered()
                 self.pool.put_back()
                 self._step.note("pool-put-back", waiting=len(self.pool))
+            case api.Convict(evidence):
+                self._evidence.keep(evidence, step)
             case api.Alarm(sentence, halt):
                 step.note("alarm", sentence=sentence)
                 if halt:

@@ -25,6 +25,8 @@ LINK = b"H"
 """+ height (8) → link (32)."""
 PENDING = b"p"
 """+ link (32) → block bytes kept before a vote."""
+EVIDENCE = b"e"
+"""+ epoch (8), signer (2), kind (1), view (8), height (8) → `network.proofs.evidence.Evidence`."""
 BATCH = b"q"
 """+ batch digest (32) → list of raw transactions that are not ordered yet."""
 

@@ -27,6 +27,7 @@ from tallystick.consensus.waiting import Phase, Waiting
 from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.state import Account
 from tallystick.network.proofs.certificates import Certificate, CertVote
+from tallystick.network.proofs.evidence import Evidence
 from tallystick.network.proofs.receipts import (
     OUTCOME,
     BlockProof,
@@ -176,6 +177,9 @@ class FakeLedger:
     def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle:
         items = tuple(BundleItem(self._outcome(index), (), ()) for index in indexes)
         return Bundle(self._block_proof(), items)
+
+    def evidence(self) -> list[Evidence]:
+        return []
 
     def block(self, height: int, /) -> Block | None:
         proof = self._block_proof()
