@@ -7,6 +7,7 @@ used id ends the matter. Not here: bytes and signatures (admission), trees and r
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from tallystick.contracts import decisions
@@ -77,38 +78,37 @@ def check_block(state: StateReader, block: BlockInput) -> RejectReason | None:
     # A block of one is always small enough, or its transaction could never be ordered.
     if (
         count > 1
-        and sum(work_of(checked.transaction) for checked in transactions)
+        and sum([work_of(checked.transaction) for checked in transactions])
         > parameters.block_work_max
     ):
         return RejectReason.BLOCK_TOO_LARGE
     if len({checked.digest for checked in transactions}) != count:
         return RejectReason.ALREADY_ORDERED
-    if len({checked.body_id for checked in transactions}) != count:
+    body_ids = {checked.body_id for checked in transactions}
+    if len(body_ids) != count:
         return RejectReason.ALREADY_ORDERED
-    for checked in transactions:
-        reason = _ordering_fault(state, block, checked)
-        if reason is not None:
-            return reason
-    return None
+    return _ordering_fault(state, block, body_ids)
 
 
 def _ordering_fault(
-    state: StateReader, block: BlockInput, checked: CheckedTransaction
+    state: StateReader, block: BlockInput, body_ids: AbstractSet[bytes]
 ) -> RejectReason | None:
-    transaction = checked.transaction
-    if transaction.chain != block.chain:
-        return RejectReason.WRONG_CHAIN
-    if transaction.lane != block.lane:
-        return RejectReason.WRONG_LANE
-    late = ordering_fault(
-        transaction.valid_until_ms, block.time_ms, block.parameters.max_validity_ms
-    )
-    if late is not None:
-        return late
-    if state.taken(transaction.account, transaction.id) == checked.digest or state.refused(
-        checked.body_id
-    ):
-        return RejectReason.ALREADY_ORDERED
+    """The first fault of the first transaction that may not stand in this block."""
+    chain, lane, time_ms = block.chain, block.lane, block.time_ms
+    validity_ms = block.parameters.max_validity_ms
+    taken = state.taken({checked.key for checked in block.transactions})
+    refused = state.refused(body_ids)
+    for checked in block.transactions:
+        transaction = checked.transaction
+        if transaction.chain != chain:
+            return RejectReason.WRONG_CHAIN
+        if transaction.lane != lane:
+            return RejectReason.WRONG_LANE
+        late = ordering_fault(transaction.valid_until_ms, time_ms, validity_ms)
+        if late is not None:
+            return late
+        if taken.get(checked.key) == checked.digest or checked.body_id in refused:
+            return RejectReason.ALREADY_ORDERED
     return None
 
 
@@ -139,14 +139,13 @@ def execute_block(state: StateReader, block: BlockInput) -> BlockResult:
 def _decide(working: WorkingSet, checked: CheckedTransaction) -> Decision:
     """One transaction's outcome at its place in the block; an authorised one takes its (account, id)."""
     transaction = checked.transaction
-    account, payment_id = transaction.account, transaction.id
-    payer = working.account(account)
+    payer = working.account(transaction.account)
     if payer is None:
         return decisions.UNKNOWN_ACCOUNT
     if not meets(payer, transaction.witnesses):
         return decisions.WRONG_KEYS
-    key = account + payment_id
-    if key in working.taken or working.state.taken(account, payment_id) is not None:
+    key = checked.key
+    if key in working.taken or key in working.taken_before:
         return decisions.ID_TAKEN
     working.taken[key] = checked.digest
     return _CONTRACTS[type(transaction)][1](working, transaction, payer)

@@ -6,6 +6,7 @@ overlays of blocks that are not yet certified (`node.core`), who may change what
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, Protocol, TypeVar
@@ -205,12 +206,12 @@ class StateReader(Protocol):
         """Every record that is not an account."""
         ...
 
-    def taken(self, account: bytes, payment_id: bytes, /) -> bytes | None:
-        """The digest that took (account, id), if one did."""
+    def taken(self, keys: AbstractSet[bytes], /) -> dict[bytes, bytes]:
+        """Of these (account ‖ id), the ones that were taken, each with the digest that took it."""
         ...
 
-    def refused(self, body_id: bytes, /) -> bool:
-        """True if this body was consumed without taking its (account, id)."""
+    def refused(self, body_ids: AbstractSet[bytes], /) -> AbstractSet[bytes]:
+        """Of these bodies, the ones that were consumed without taking their (account, id)."""
         ...
 
 
@@ -223,6 +224,10 @@ class CheckedTransaction(Protocol):
     def body_id(self) -> BodyId: ...
     @property
     def digest(self) -> TxDigest: ...
+    @property
+    def key(self) -> bytes:
+        """account ‖ id, 52 bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +274,8 @@ class WorkingSet:
         """Each changed account as it was in the parent's state (None: it did not exist) and as it is."""
         self.taken: dict[bytes, bytes] = {}
         """account ‖ id → digest, as far as this block took them."""
+        self.taken_before = state.taken({checked.key for checked in block.transactions})
+        """The same of earlier blocks, asked once for the whole block."""
         self.assets: dict[str, Asset | None] = {}
         self.participants: dict[int, Participant] = {}
         self.issued: dict[str, int] = {}

@@ -15,12 +15,9 @@ _REASONS = {R01: RejectReason.CAP_PER_PAYMENT, R04: RejectReason.ROLLING_TOTAL}
 
 def evaluate(limits: Limits, payment: Payment) -> Decision:
     """What the rules in force for this asset and tier say of one payment."""
-    findings = (payment_cap(limits.cap, payment), rolling_total(limits.rolling, payment))
-    strongest = findings[0]
-    for finding in findings:
-        if finding.outcome > strongest.outcome:
-            strongest = finding
-    return Decision(findings, None if strongest.outcome < HOLD else _reason(strongest))
+    cap, total = payment_cap(limits.cap, payment), rolling_total(limits.rolling, payment)
+    strongest = total if total.outcome > cap.outcome else cap
+    return Decision((cap, total), None if strongest.outcome < HOLD else _reason(strongest))
 
 
 def _reason(finding: Finding) -> RejectReason:

@@ -33,7 +33,7 @@ class Cause(IntEnum):
     TRANSACTION = 0
 
 
-class Finding(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Finding(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """One AML rule's decision about this payment, with what it saw. Amounts in minor units of the payment's asset."""
 
     rule: Annotated[int, Meta(ge=1, le=30)]
@@ -46,7 +46,7 @@ class Finding(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What may still leave after this decision."""
 
 
-class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Outcome(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """The leaf of the receipts tree: leaf hash = SHA-256(0x00 ‖ encoding)."""
 
     version: Annotated[int, Meta(ge=1, lt=2**16)]

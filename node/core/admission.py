@@ -9,6 +9,7 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
+from tallystick.network.wire.ids import TxDigest
 from tallystick.network.wire.keys import check_spend_key, is_low_s, verify_spend
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions import SUITE_SECP256K1_EIP712, Transaction
@@ -48,11 +49,11 @@ class BodyChecker:
             if witness.suite == SUITE_SECP256K1_EIP712 and verify_spend(
                 witness.key, digest, witness.signature
             ):
-                return CheckedBody(raw, transaction, body_id(raw), digest)
+                return _checked(raw, transaction, digest)
         reason = self._witness_fault(transaction, digest)
         if reason is not None:
             return BadBody(body_id(raw), reason)
-        return CheckedBody(raw, transaction, body_id(raw), digest)
+        return _checked(raw, transaction, digest)
 
     @staticmethod
     def _witness_fault(transaction: Transaction, digest: bytes) -> RejectReason | None:
@@ -74,3 +75,7 @@ class BodyChecker:
             if not verify_spend(witness.key, digest, witness.signature):
                 return RejectReason.BAD_SIGNATURE
         return None
+
+
+def _checked(raw: bytes, transaction: Transaction, digest: TxDigest) -> CheckedBody:
+    return CheckedBody(raw, transaction, body_id(raw), digest, transaction.account + transaction.id)

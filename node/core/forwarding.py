@@ -55,9 +55,9 @@ class Forwarding:
         """A batch is in the database for these many waiting transactions."""
         self.left[digest] = self.left.get(digest, 0) + count
 
-    def release(self, digest: bytes) -> bool:
-        """One of its transactions waits no more. True: the durable copy may go."""
-        left = self.left.get(digest, 0) - 1
+    def release(self, digest: bytes, count: int = 1) -> bool:
+        """So many of its transactions wait no more. True: the durable copy may go."""
+        left = self.left.get(digest, 0) - count
         if left > 0:
             self.left[digest] = left
             return False

@@ -5,7 +5,8 @@ repeats answered without ordering, durable batches, forwarding, acknowledgements
 the ledger decides again, at execution, for everybody. Not here: bytes and signatures (`admission`), order (consensus).
 """
 
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -203,8 +204,7 @@ class Intake:
         if reason is None and origin.participant is None and not self.pool.room_of_bank(bank):
             reason = RejectReason.QUOTA_SPENT
         if reason is not None:
-            transaction = verdict.transaction
-            self.ledger.unwatch(transaction.account + transaction.id)
+            self.ledger.unwatch((verdict.key,))
             return self._refuse(token, index, body_id, reason)
         self.outcomes.wait_for(body_id, token, index)
         if body_id not in self.pool:
@@ -228,12 +228,11 @@ class Intake:
 
     def _known_outcome(self, body: CheckedBody) -> Answer | None:
         """A transaction that was ordered before is answered with its first receipt, and never ordered again."""
-        key = body.transaction.account + body.transaction.id
-        if self.ledger.watch(key) == body.digest:
-            place = self.ledger.place_of(key)
+        if self.ledger.watch(body.key) == body.digest:
+            place = self.ledger.place_of(body.key)
             if place is not None:
                 return Answer("final", body.body_id, height=place[1], index=place[2])
-        if self.ledger.refused(body.body_id):
+        if self.ledger.was_refused(body.body_id):
             refused = self.ledger.place_of_refused(body.body_id)
             if refused is not None:
                 return Answer("final", body.body_id, height=refused[0], index=refused[1])
@@ -376,8 +375,9 @@ class Intake:
         if origin.forwarded:
             self._forwarded_by[origin.sender] -= len(origin.checked)
         good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
-        timely = [body for body in good if not self._too_far(body, now_ms)]
-        fresh = [body for body in timely if self._is_news(body)]
+        until_ms = self._latest_ms(now_ms)
+        timely = [body for body in good if body.transaction.valid_until_ms <= until_ms]
+        fresh = self._news(timely)
         if fresh:
             digest = batch_digest([body.body_id for body in fresh])
             step.pairs[schema.BATCH + digest] = _encode([body.raw for body in fresh])
@@ -395,11 +395,10 @@ class Intake:
             self._sign_held(origin.sender, origin.forwarded, step)
         return None
 
-    def _too_far(self, body: CheckedBody, now_ms: int) -> bool:
-        """A deadline that no honest member lets in, however its clock differs from ours: it would wait for ever."""
+    def _latest_ms(self, now_ms: int) -> int:
+        """No honest member lets a later deadline in, however its clock differs from ours: it would wait for ever."""
         parameters = self.ledger.genesis.parameters
-        latest_ms = max(self.ledger.time_ms, now_ms) + parameters.max_validity_ms
-        return body.transaction.valid_until_ms > latest_ms + parameters.late_ms
+        return max(self.ledger.time_ms, now_ms) + parameters.max_validity_ms + parameters.late_ms
 
     def _sign_held(self, sender: NodeId, ids: tuple[BodyId, ...], step: Step) -> None:
         """All of the batch is in our pool or on our ledger, so durable once this step and the earlier ones are."""
@@ -415,43 +414,46 @@ class Intake:
             bank = account.participant if account is not None else STRANGER
             self._wait(body, bank, entry, digest)
 
-    def _is_news(self, body: CheckedBody) -> bool:
-        """Neither waiting nor ordered before, nor past its deadline."""
-        if body.body_id in self.pool or self.ledger.refused(body.body_id):
-            return False
-        if body.transaction.valid_until_ms < self.ledger.time_ms:
-            return False
-        return self.ledger.watch(body.transaction.account + body.transaction.id) != body.digest
+    def _news(self, bodies: list[CheckedBody]) -> list[CheckedBody]:
+        """What neither waits nor was ordered before, nor is past its deadline."""
+        pool, time_ms, watch = self.pool, self.ledger.time_ms, self.ledger.watch
+        refused = self.ledger.refused({body.body_id for body in bodies})
+        return [
+            body
+            for body in bodies
+            if body.body_id not in pool
+            and body.body_id not in refused
+            and body.transaction.valid_until_ms >= time_ms
+            and watch(body.key) != body.digest
+        ]
 
     # -- final ---------------------------------------------------------------------------------------------------------
 
     def on_final(self, layer: Layer, step: Step) -> None:
         """A block is final: its transactions wait no more, and whoever waits for them hears where the receipt is."""
-        height, ledger, taken = layer.header.height, self.ledger, layer.changes.taken
+        height, taken, outcomes = layer.header.height, layer.changes.taken, self.outcomes
+        self._leave_pool([body.body_id for body in layer.bodies], step)
         for index, body in enumerate(layer.bodies):
-            body_id, key = body.body_id, body.transaction.account + body.transaction.id
-            self._leave_pool(body_id, step)
-            if self.outcomes.awaited(body_id):
-                self.outcomes.tell(Answer("final", body_id, height=height, index=index))
-            if taken.get(key) == body.digest:
+            if outcomes.awaited(body.body_id):
+                outcomes.tell(Answer("final", body.body_id, height=height, index=index))
+            rivals = self.pool.rivals(body.digest)
+            if rivals and taken.get(body.key) == body.digest:
                 # The digest is consumed: other bodies of it are repeats, answered with the same receipt.
-                for rival in self.pool.rivals(body.digest):
-                    self._leave_pool(rival, step)
-                    self.outcomes.tell(Answer("final", rival, height=height, index=index))
-            ledger.unwatch(key)
-        for body_id in self.pool.expired(layer.header.time_ms):
-            waiting = self._leave_pool(body_id, step)
-            if waiting is not None:
-                transaction = waiting.body.transaction
-                ledger.unwatch(transaction.account + transaction.id)
-                self.outcomes.tell(Answer("refused", body_id, RejectReason.PAST_DEADLINE))
-        self.pool.ripen(layer.header.time_ms + ledger.genesis.parameters.max_validity_ms)
+                self._leave_pool(rivals, step)
+                for rival in rivals:
+                    outcomes.tell(Answer("final", rival, height=height, index=index))
+        for waiting in self._leave_pool(self.pool.expired(layer.header.time_ms), step):
+            outcomes.tell(Answer("refused", waiting.body.body_id, RejectReason.PAST_DEADLINE))
+        self.pool.ripen(layer.header.time_ms + self.ledger.genesis.parameters.max_validity_ms)
 
-    def _leave_pool(self, body_id: BodyId, step: Step) -> Waiting | None:
-        waiting = self.pool.remove(body_id)
-        if waiting is not None and waiting.batch and self.forwarding.release(waiting.batch):
-            step.pairs[schema.BATCH + waiting.batch] = None
-        return waiting
+    def _leave_pool(self, body_ids: Sequence[BodyId], step: Step) -> list[Waiting]:
+        """These wait no more: no absence is remembered and no durable batch kept for them."""
+        removed = self.pool.remove(body_ids)
+        self.ledger.unwatch([waiting.body.key for waiting in removed])
+        for batch, count in Counter([waiting.batch for waiting in removed]).items():
+            if batch and self.forwarding.release(batch, count):
+                step.pairs[schema.BATCH + batch] = None
+        return removed
 
     # -- holding on ----------------------------------------------------------------------------------------------------
 
@@ -462,8 +464,7 @@ class Intake:
             step.check(self._begin_check(origin), tuple(_BODIES.decode(value)))
 
     def _from_disk(self, origin: _FromDisk, verdicts: tuple[Verdict, ...], step: Step) -> None:
-        good = [verdict for verdict in verdicts if isinstance(verdict, CheckedBody)]
-        fresh = [body for body in good if self._is_news(body)]
+        fresh = self._news([verdict for verdict in verdicts if isinstance(verdict, CheckedBody)])
         if fresh:
             self._wait_for_all(fresh, self.signer.node, origin.batch)
         elif origin.batch not in self.forwarding.left:

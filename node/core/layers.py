@@ -5,6 +5,7 @@ and the certified state (`ledger`).
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,9 +31,9 @@ class CertifiedState(Protocol):
 
     def record(self, key: bytes) -> bytes | None: ...
 
-    def taken_by(self, key: bytes) -> bytes | None: ...
+    def taken(self, keys: AbstractSet[bytes]) -> dict[bytes, bytes]: ...
 
-    def refused(self, body_id: bytes) -> bool: ...
+    def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]: ...
 
 
 @dataclass(slots=True)
@@ -93,15 +94,15 @@ class LayeredState:
                 return found
         return self._base.record(key)
 
-    def taken(self, account: bytes, payment_id: bytes) -> bytes | None:
-        key = account + payment_id
+    def taken(self, keys: AbstractSet[bytes]) -> dict[bytes, bytes]:
+        found = self._base.taken(keys)
         for changes in self._changes:
-            found = changes.taken.get(key)
-            if found is not None:
-                return found
-        return self._base.taken_by(key)
+            taken = changes.taken
+            found.update({key: taken[key] for key in taken.keys() & keys})
+        return found
 
-    def refused(self, body_id: bytes) -> bool:
-        return any(body_id in changes.refused for changes in self._changes) or self._base.refused(
-            body_id
-        )
+    def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]:
+        found = set(self._base.refused(body_ids))
+        for changes in self._changes:
+            found.update(body_ids & set(changes.refused))
+        return found

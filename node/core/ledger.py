@@ -5,7 +5,8 @@ come from the certified state only, never from a layer. A layer hangs on its lin
 Not here: whether a block may be voted for (`judging`), when it is final (consensus), the contracts themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 
 import msgspec
@@ -182,8 +183,16 @@ class Ledger:
         stored = self.store.get(schema.TAKEN + key)
         return None if stored is None else stored[:32]
 
-    def refused(self, body_id: bytes) -> bool:
+    def taken(self, keys: AbstractSet[bytes]) -> dict[bytes, bytes]:
+        """`taken_by` for the transactions of a block: almost all of them wait here, and are known to be absent."""
+        found = {key: self.taken_by(key) for key in keys - self._absent}
+        return {key: digest for key, digest in found.items() if digest is not None}
+
+    def was_refused(self, body_id: bytes) -> bool:
         return body_id in self._refused
+
+    def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]:
+        return self._refused.keys() & body_ids
 
     def watch(self, key: bytes) -> bytes | None:
         """`taken_by` for a transaction that will wait: an absence is remembered until it is ordered."""
@@ -192,8 +201,8 @@ class Ledger:
             self._absent.add(key)
         return found
 
-    def unwatch(self, key: bytes) -> None:
-        self._absent.discard(key)
+    def unwatch(self, keys: Iterable[bytes]) -> None:
+        self._absent.difference_update(keys)
 
     def place_of(self, key: bytes) -> tuple[bytes, int, int] | None:
         """(digest, height, index) of the transaction that took (account ‖ id)."""
@@ -306,14 +315,13 @@ class Ledger:
         invariant(layer.parent is None, "a block became final before its parent", link=link)
         invariant(layer.header.parent_link == self.link, "final block on another parent", link=link)
         height, pairs, changes = layer.header.height, self.unsaved, layer.changes
+        taken = changes.taken
         self.state.commit(layer.state)
         self.history.append(tree_leaf(link))
         pairs.update(layer.rows)
         for index, body in enumerate(layer.bodies):
-            transaction = body.transaction
-            key = transaction.account + transaction.id
-            if changes.taken.get(key) == body.digest:
-                pairs[schema.TAKEN + key] = body.digest + schema.place(height, index)
+            if taken.get(body.key) == body.digest:
+                pairs[schema.TAKEN + body.key] = body.digest + schema.place(height, index)
         self._consume_refused(layer)
         pairs[schema.at_height(schema.BLOCK, height)] = _encode(
             BlockRecord(

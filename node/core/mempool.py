@@ -4,7 +4,7 @@ Every member holds every waiting transaction, so any of them can lead. A block t
 flood cannot starve another's payment. Not here: whether a transaction is good (`admission`), who waits for it (`outcomes`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -113,7 +113,9 @@ class Mempool:
         if body_id in self._all:
             return False
         self._all[body_id] = waiting
-        queue = self._banks.setdefault(waiting.bank, {})
+        queue = self._banks.get(waiting.bank)
+        if queue is None:
+            queue = self._banks[waiting.bank] = {}
         if early:
             self._early[body_id] = None
         else:
@@ -122,12 +124,14 @@ class Mempool:
         self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
         if waiting.entry == self.own:
             self._own_by_bank[waiting.bank] = self._own_by_bank.get(waiting.bank, 0) + 1
-        digest = body.digest
+        digest, key = body.digest, body.key
         self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
-        key = _key_of(body)
         self._by_key[key] = self._by_key.get(key, 0) + 1
         second = body.transaction.valid_until_ms // 1000
-        self._expiry.setdefault(second, {})[body_id] = None
+        due = self._expiry.get(second)
+        if due is None:
+            due = self._expiry[second] = {}
+        due[body_id] = None
         self.arrived += 1
         waiting.number = self.arrived
         return True
@@ -197,32 +201,37 @@ class Mempool:
         """Every waiting body of this digest."""
         return self._bodies_of.get(digest, ())
 
-    def remove(self, body_id: BodyId) -> Waiting | None:
-        """It is final, or can never be."""
-        waiting = self._all.pop(body_id, None)
-        self._early.pop(body_id, None)
-        self._gone[body_id] = None
-        if len(self._gone) > GONE_REMEMBERED:
-            for old in list(islice(self._gone, GONE_REMEMBERED // 4)):
+    def remove(self, body_ids: Sequence[BodyId]) -> list[Waiting]:
+        """These are final, or can never be. Those of them that waited."""
+        self._gone.update(dict.fromkeys(body_ids))
+        surplus = len(self._gone) - GONE_REMEMBERED
+        if surplus > 0:
+            for old in list(islice(self._gone, surplus + GONE_REMEMBERED // 4)):
                 del self._gone[old]
-        if waiting is not None:
-            self._by_entry[waiting.entry] -= 1
-            if waiting.entry == self.own:
-                self._own_by_bank[waiting.bank] -= 1
-            digest = waiting.body.digest
-            left = tuple([other for other in self._bodies_of[digest] if other != body_id])
-            if left:
-                self._bodies_of[digest] = left
-            else:
-                del self._bodies_of[digest]
-            if self._banks[waiting.bank].pop(body_id, None) is not None:
-                self._ready -= 1
-            key = _key_of(waiting.body)
-            left_of_key = self._by_key.pop(key) - 1
-            if left_of_key:
-                self._by_key[key] = left_of_key
-            self._forget_deadline(body_id, waiting.body.transaction.valid_until_ms // 1000)
-        return waiting
+        take, removed = self._all.pop, []
+        for body_id in body_ids:
+            waiting = take(body_id, None)
+            if waiting is not None:
+                removed.append(waiting)
+                self._forget(body_id, waiting)
+        return removed
+
+    def _forget(self, body_id: BodyId, waiting: Waiting) -> None:
+        body, bank, entry = waiting.body, waiting.bank, waiting.entry
+        self._by_entry[entry] -= 1
+        if entry == self.own:
+            self._own_by_bank[bank] -= 1
+        bodies = self._bodies_of.pop(body.digest)
+        if len(bodies) > 1:
+            self._bodies_of[body.digest] = tuple([each for each in bodies if each != body_id])
+        if self._early:
+            self._early.pop(body_id, None)
+        if self._banks[bank].pop(body_id, None) is not None:
+            self._ready -= 1
+        left_of_key = self._by_key.pop(body.key) - 1
+        if left_of_key:
+            self._by_key[body.key] = left_of_key
+        self._forget_deadline(body_id, body.transaction.valid_until_ms // 1000)
 
     def _forget_deadline(self, body_id: BodyId, second: int) -> None:
         """What is final need not wait for its deadline, which may be a day away."""
@@ -257,10 +266,6 @@ class Mempool:
     def _claimed(self, taken: list[CheckedBody]) -> list[CheckedBody]:
         self.claim([body.body_id for body in taken])
         return taken
-
-
-def _key_of(body: CheckedBody) -> bytes:
-    return body.transaction.account + body.transaction.id
 
 
 def _upto(source: Iterator[CheckedBody], count: int) -> Iterator[CheckedBody]:

@@ -34,8 +34,7 @@ class Proposing:
         taken: list[CheckedBody] = []
         if not wish.empty:
             taken = self.pool.take(parameters.block_transactions_max, parameters.block_work_max)
-        state = ledger.state_at(parent)
-        bodies = [body for body in taken if self._orderable(body, state, time_ms)]
+        bodies = self._orderable(taken, ledger.state_at(parent), time_ms)
         try:
             layer = ledger.execute(parent, time_ms, self.me, bodies)
         except InvariantError as error:
@@ -43,12 +42,17 @@ class Proposing:
             return None
         return api.BlockMade(parent, block_of(layer.data()), len(taken))
 
-    def _orderable(self, body: CheckedBody, state: LayeredState, time_ms: int) -> bool:
-        """May it stand in a block of this time on this state? What may never, leaves the pool when its place is final."""
-        transaction = body.transaction
+    def _orderable(
+        self, bodies: list[CheckedBody], state: LayeredState, time_ms: int
+    ) -> list[CheckedBody]:
+        """What may stand in a block of this time on this state. What may never, leaves the pool when its place is final."""
         validity_ms = self.ledger.genesis.parameters.max_validity_ms
-        return (
-            ordering_fault(transaction.valid_until_ms, time_ms, validity_ms) is None
-            and state.taken(transaction.account, transaction.id) != body.digest
-            and not state.refused(body.body_id)
-        )
+        taken = state.taken({body.key for body in bodies})
+        refused = state.refused({body.body_id for body in bodies})
+        return [
+            body
+            for body in bodies
+            if ordering_fault(body.transaction.valid_until_ms, time_ms, validity_ms) is None
+            and taken.get(body.key) != body.digest
+            and body.body_id not in refused
+        ]

@@ -337,9 +337,13 @@ def deadline_in_the_past_while_isolated(patch: pytest.MonkeyPatch) -> None:
 def exactly_once_off(patch: pytest.MonkeyPatch) -> None:
     """What was ordered is ordered again: the same receipt twice, the money twice."""
     patch.setattr(machine, "_ordering_fault", lambda *_: None)
-    patch.setattr(proposing.Proposing, "_orderable", lambda *_: True)
+    patch.setattr(proposing.Proposing, "_orderable", lambda self, bodies, *_: bodies)
     patch.setattr(intake.Intake, "_known_outcome", lambda *_: None)
-    patch.setattr(intake.Intake, "_is_news", lambda self, body: body.body_id not in self.pool)
+    patch.setattr(
+        intake.Intake,
+        "_news",
+        lambda self, bodies: [body for body in bodies if body.body_id not in self.pool],
+    )
     patch.setattr(ledger.Ledger, "taken_by", lambda *_: None)
     patch.setattr(Mempool, "knows", lambda self, body_id: body_id in self)
 
@@ -393,4 +397,4 @@ def expired_transactions_stay(patch: pytest.MonkeyPatch) -> None:
 @mutant(seed(72))
 def far_deadlines_are_taken_in(patch: pytest.MonkeyPatch) -> None:
     """A hostile member hands on a deadline ten years ahead."""
-    patch.setattr(intake.Intake, "_too_far", lambda *_: False)
+    patch.setattr(intake.Intake, "_latest_ms", lambda *_: 2**63)

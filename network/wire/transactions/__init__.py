@@ -33,7 +33,7 @@ SUITE_SECP256K1_EIP712 = 0
 """64-byte r‖s over the EIP-712 digest, low s, verified against a 33-byte compressed key."""
 
 
-class Witness(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Witness(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """One signature and the key that it is verified against."""
 
     suite: Annotated[int, Meta(ge=0, lt=256)]
@@ -61,7 +61,7 @@ class OpenAccount(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tr
     witnesses: Witnesses = ()
 
 
-class Issue(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):
+class Issue(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False, tag=2):
     """The issuer of an asset creates an amount of it in an account."""
 
     chain: Chain
@@ -76,7 +76,7 @@ class Issue(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, ta
     witnesses: Witnesses = ()
 
 
-class Transfer(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=3):
+class Transfer(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False, tag=3):
     """A payment from `account` to `creditor`."""
 
     chain: Chain

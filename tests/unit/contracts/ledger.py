@@ -4,6 +4,7 @@ Digests and body ids are fakes: the contracts never look inside them.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -112,6 +113,10 @@ class Checked:
     body_id: BodyId
     digest: TxDigest
 
+    @property
+    def key(self) -> bytes:
+        return self.transaction.account + self.transaction.id
+
 
 def checked(transaction: Transaction) -> Checked:
     """Fake names with the real dependence: the digest does not cover witnesses, the body id does."""
@@ -148,11 +153,11 @@ class Ledger:
     def record(self, key: bytes, /) -> bytes | None:
         return self.records.get(key)
 
-    def taken(self, account: bytes, payment_id: bytes, /) -> bytes | None:
-        return self.ids.get(account + payment_id)
+    def taken(self, keys: AbstractSet[bytes], /) -> dict[bytes, bytes]:
+        return {key: self.ids[key] for key in keys & self.ids.keys()}
 
-    def refused(self, body_id: bytes, /) -> bool:
-        return body_id in self.bodies
+    def refused(self, body_ids: AbstractSet[bytes], /) -> AbstractSet[bytes]:
+        return body_ids & self.bodies
 
     def keep(self, result: BlockResult) -> None:
         self.accounts.update(result.accounts)

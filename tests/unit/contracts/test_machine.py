@@ -184,7 +184,7 @@ def test_a_second_payment_under_a_used_id_is_told_so_and_moves_nothing(place: To
     assert settled.status == Status.SETTLED
     assert reason_of(same_block) is reason_of(later_block) is RejectReason.ID_TAKEN
     assert ledger.balance(place.bob) == 1
-    assert ledger.taken(place.alice, first.id) == checked(first).digest
+    assert ledger.ids[place.alice + first.id] == checked(first).digest
     assert checked(second).body_id in ledger.bodies
 
 

@@ -1,7 +1,6 @@
 """Every cause of REFUSE and DISAGREE, and everything that only has to wait, through a real replica that hears a hostile leader."""
 
 from collections.abc import Callable
-from dataclasses import replace as with_
 
 import pytest
 from msgspec.structs import replace
@@ -327,4 +326,4 @@ def test_body_ids_are_named_as_the_tree_names_them(stage: Stage) -> None:
     raw = stage.lab.pay()
     body = checked(stage.lab, raw)
     assert stage.block(raw).body_ids() == [BodyId(body.body_id)]
-    assert with_(body, raw=raw) == body
+    assert replace(body, raw=raw) == body

@@ -109,10 +109,10 @@ def test_one_digest_in_two_bodies_stands_once_in_a_block() -> None:
     pool.add(Waiting(stolen, STRANGER, PEER, b""))
     assert len(pool.take(10, 10_000)) == 1
     assert set(pool.rivals(own.digest)) == {own.body_id, stolen.body_id}
-    pool.remove(own.body_id)
+    pool.remove([own.body_id])
     assert pool.rivals(own.digest) == (stolen.body_id,)
     assert len(pool.take(10, 10_000)) == 1
-    pool.remove(stolen.body_id)
+    pool.remove([stolen.body_id])
     assert pool.rivals(own.digest) == ()
 
 
@@ -148,7 +148,7 @@ def test_each_entry_has_a_bound_and_removing_makes_room(entry: NodeId, bound: in
     pool._by_entry[entry] = bound + 5
     assert pool.room_of(entry) == 0, "a restart may find more than a client may hand in"
     pool._by_entry[entry] = bound
-    pool.remove(one.body.body_id)
+    pool.remove([one.body.body_id])
     assert pool.room_of(entry) == 1
     assert pool.room_of(NodeId(2)) == PEER_WAITING_MAX
 
@@ -160,7 +160,7 @@ def test_a_bank_has_a_bound_of_its_own_below_the_nodes() -> None:
     pool.add(waiting(7, PEER))
     assert pool.room_of_bank(7) == BANK_WAITING_MAX - 1, "a peer's clients do not count"
     assert BANK_WAITING_MAX < OWN_WAITING_MAX
-    pool.remove(one.body.body_id)
+    pool.remove([one.body.body_id])
     assert pool.room_of_bank(7) == BANK_WAITING_MAX
 
 
@@ -233,16 +233,16 @@ def test_what_is_early_may_leave_in_every_way() -> None:
         pool.add(each, early=True)
     pool.claim([one.body.body_id])
     assert pool.owed == 1, "another leader's clock is ahead: it is in a proposal now"
-    pool.remove(one.body.body_id)
+    pool.remove([one.body.body_id])
     assert pool.expired(60_001) == [two.body.body_id]
-    pool.remove(two.body.body_id)
+    pool.remove([two.body.body_id])
     assert (len(pool), pool.owed, pool.ready) == (0, 0, 0)
 
 
 def test_what_has_just_left_is_still_known() -> None:
     pool = filled(0)
     (one,) = pool.take(1, 10_000)
-    pool.remove(one.body_id)
+    pool.remove([one.body_id])
     assert one.body_id not in pool
     assert pool.knows(one.body_id)
     assert not pool.knows(body_id(b"other"))

@@ -21,7 +21,7 @@ class Trusting:
     """Calls every body good."""
 
     def check(self, raw: bytes, /) -> Verdict:
-        return CheckedBody(raw, SIGNED, BodyId(raw), DIGEST)
+        return CheckedBody(raw, SIGNED, BodyId(raw), DIGEST, SIGNED.account + SIGNED.id)
 
 
 async def test_a_few_signatures_are_timed_now_and_then_however_small_the_requests() -> None:
