@@ -84,7 +84,7 @@ class GuardFile:
         )
         sequence = self._sequence + 1
         try:
-            _write_all(self._file, _slot(sequence, record), (sequence % 2) * SLOT_BYTES)
+            _write_all(self._file, slot_of(sequence, record), (sequence % 2) * SLOT_BYTES)
             os.fdatasync(self._file)
         except OSError as error:
             raise OperationalError(f"cannot write the guard file {self._path}: {error}") from error
@@ -102,19 +102,26 @@ class GuardFile:
             raise OperationalError(
                 f"the guard file {self._path} is cut: {len(data)} bytes of {2 * SLOT_BYTES}."
             )
-        slots = [_parse(data[:SLOT_BYTES], 0), _parse(data[SLOT_BYTES:], 1)]
-        whole = [slot for slot in slots if slot is not None]
-        if whole:
-            return max(whole)
-        # The first write goes to slot 1, so slot 0 still holds its zeros when that write was torn.
-        if not any(data[:SLOT_BYTES]):
-            return 0, None
-        raise OperationalError(
-            f"the guard file {self._path} has no whole slot. The key may not sign."
-        )
+        newest = newest_slot(data)
+        if newest is None:
+            raise OperationalError(
+                f"the guard file {self._path} has no whole slot. The key may not sign."
+            )
+        return newest
 
 
-def _slot(sequence: int, record: bytes) -> bytes:
+def newest_slot(data: bytes) -> tuple[int, bytes | None] | None:
+    """Sequence and record of the better of two slots; (0, None) if none was ever written whole; None: the file is damaged."""
+    slots = [_parse(data[:SLOT_BYTES], 0), _parse(data[SLOT_BYTES:], 1)]
+    whole = [slot for slot in slots if slot is not None]
+    if whole:
+        return max(whole)
+    # The first write goes to slot 1, so slot 0 still holds its zeros when that write was torn.
+    return None if any(data[:SLOT_BYTES]) else (0, None)
+
+
+def slot_of(sequence: int, record: bytes) -> bytes:
+    """The bytes of one slot, without what an older record left behind it."""
     digest = sha256(_NUMBERS.pack(sequence, len(record)) + record).digest()
     return _HEAD.pack(_MAGIC, sequence, len(record), digest) + record
 

@@ -1,14 +1,15 @@
 """What goes wrong, when, and for how long. Draws one fault after the other from those that the plan allows, then heals all.
 
-A crash may fall at any boundary of a step's durability; everybody comes back with what was durable. Only clocks stay wrong.
+A crash may fall at any boundary of a step's durability; everybody comes back with what was durable. Only clocks stay wrong; one that is
+set back stands still for its node, whose clock is monotone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 from tests.sim.net import Net, Pair
-from tests.sim.plan import Plan
+from tests.sim.plan import LATER_CRASH_POINTS, Plan
 
 
 class Victims(Protocol):
@@ -25,7 +26,9 @@ class Victims(Protocol):
     @property
     def nodes(self) -> list[int]: ...
 
-    def arm_crash(self, name: str, point: str, back_after_ms: int) -> None: ...
+    def arm_crash(
+        self, name: str, point: str, back_after_ms: int, tear_at: float = 0.5
+    ) -> None: ...
 
     def pause(self, name: str, for_ms: int) -> None: ...
 
@@ -33,7 +36,19 @@ class Victims(Protocol):
 
     def slow_disk(self, name: str, factor: int, for_ms: int) -> None: ...
 
-    def clock_jump(self, name: str, by_ms: int) -> None: ...
+    def clock_jump(self, name: str, by_ms: int) -> None:
+        """Forward, or back with a negative number: a monotone clock stands still then."""
+        ...
+
+    def fail_read(self, name: str, back_after_ms: int) -> None: ...
+
+    def fail_write(self, name: str, kept: bool, back_after_ms: int) -> None: ...
+
+    def fill_disk(self, name: str, for_ms: int, back_after_ms: int) -> None: ...
+
+    def roll_back_disk(self, name: str, after_ms: int) -> None: ...
+
+    def swizzle(self, order: list[int], noticed: bool, step_ms: int, hold_ms: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -41,6 +56,8 @@ class Nemesis:
     plan: Plan
     draw: Random
     victims: Victims
+    struck: dict[str, int] = field(default_factory=dict)
+    """How often it did what."""
 
     def strike(self) -> None:
         """One fault."""
@@ -48,10 +65,15 @@ class Nemesis:
             return
         draw, victims = self.draw, self.victims
         name = draw.choice(victims.host_names)
-        match draw.choice(self.plan.faults):
+        fault = draw.choice(self.plan.faults)
+        self._count(fault)
+        match fault:
             case "crash":
                 point = draw.choice(self.plan.crash_points)
-                victims.arm_crash(name, point, draw.choice((1, 50, 400, 2_000)))
+                self._count(f"crash: {point}")
+                back_after_ms = draw.choice((1, 50, 400, 2_000))
+                tear_at = draw.random() if point in LATER_CRASH_POINTS else 0.5
+                victims.arm_crash(name, point, back_after_ms, tear_at)
             case "blackout":
                 for each in victims.host_names:
                     victims.arm_crash(each, "now", draw.randint(1, 300))
@@ -61,17 +83,50 @@ class Nemesis:
                 victims.cut(self._pairs(), draw.random() < 0.5, draw.choice((100, 700, 2_500)))
             case "slow-disk":
                 victims.slow_disk(name, draw.choice((5, 30)), draw.choice((300, 1_500)))
-            case _:
+            case "clock-jump":
                 victims.clock_jump(name, draw.randint(1, self.plan.parameters.precision_ms // 2))
+            case _:
+                self._strike_later(fault, name)
+
+    def _strike_later(self, fault: str, name: str) -> None:
+        """What the second stream adds."""
+        draw, victims = self.draw, self.victims
+        back_after_ms = draw.choice((1, 50, 400, 2_000))
+        match fault:
+            case "read-error":
+                victims.fail_read(name, back_after_ms)
+            case "write-error":
+                victims.fail_write(name, draw.random() < 0.5, back_after_ms)
+            case "full-disk":
+                victims.fill_disk(name, draw.choice((300, 1_500)), back_after_ms)
+            case "rolled-back-disk":
+                victims.roll_back_disk(name, draw.choice((100, 500, 2_000)))
+            case "clock-back":
+                victims.clock_jump(name, -draw.randint(1, self.plan.parameters.precision_ms))
+            case "swizzle":
+                order = list(victims.nodes)
+                draw.shuffle(order)
+                chosen = order[: draw.randint(1, len(order))]
+                step_ms, hold_ms = draw.choice((20, 100, 400)), draw.choice((100, 700))
+                victims.swizzle(chosen, draw.random() < 0.5, step_ms, hold_ms)
+            case _:
+                raise ValueError(fault)
 
     def _pairs(self) -> set[Pair]:
         net, nodes = self.victims.net, self.victims.nodes
-        match self.draw.randrange(4):
-            case 0:
+        shape = self.draw.choice(self.plan.shapes)
+        self._count(f"partition: {shape}")
+        match shape:
+            case "isolate":
                 return net.isolate(self.draw.choice(nodes), nodes)
-            case 1:
+            case "halves":
                 return net.halves(nodes)
-            case 2:
+            case "bridge":
                 return net.bridge(nodes)
+            case "ring":
+                return net.ring(nodes)
             case _:
                 return net.one_way(nodes)
+
+    def _count(self, what: str) -> None:
+        self.struck[what] = self.struck.get(what, 0) + 1

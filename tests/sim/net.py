@@ -59,6 +59,19 @@ class Net:
         middle = self.draw.choice(nodes)
         return {pair for pair in self.halves(nodes) if middle not in pair}
 
+    def ring(self, nodes: list[int]) -> set[Pair]:
+        """Each hears its two neighbours only."""
+        order = list(nodes)
+        self.draw.shuffle(order)
+        count = len(order)
+        place = {node: number for number, node in enumerate(order)}
+        return {
+            (a, b)
+            for a in nodes
+            for b in nodes
+            if a != b and (place[a] - place[b]) % count not in (1, count - 1)
+        }
+
     def one_way(self, nodes: list[int]) -> set[Pair]:
         """Some directions are dead, the way back is not."""
         return {(a, b) for a in nodes for b in nodes if a != b and self.draw.random() < 0.3}

@@ -2,13 +2,19 @@
 
 Swarm testing (TigerBeetle's VOPR, FoundationDB's Buggify): a run has few faults at high intensity rather than all of them a
 little, and the tuning constants are drawn too: small blocks, short views and a pipeline of one make rare paths common.
+
+Seeds of PBFT below `LATER_FROM` play what they always played. From there on, and in every seed of Raft, a second stream adds
+the later faults: torn and failing writes, a full disk, disks set back, clocks set back, rings and swizzles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
-from tallystick.network.proofs.certificates import faults_of
+from tallystick.network.proofs.certificates import crashes_of, faults_of, majority_of, quorum_of
 from tallystick.network.wire.genesis import Parameters
+
+Engine = Literal["pbft", "raft"]
 
 EPOCH_MS = 1_764_000_000_000
 """What an exact clock shows when a run begins."""
@@ -29,6 +35,28 @@ HOSTILE = (
 )
 """What an arbitrary member does; see `hostile`."""
 
+SET_BACK = "set-back"
+"""A correct member whose whole machine, guard and database, is restored from an older copy while it runs: it forgets what it
+signed and cannot know, so it counts among the arbitrary ones (and only in PBFT: Raft does not survive it)."""
+
+FAULTS = ("crash", "pause", "partition", "blackout", "slow-disk", "clock-jump")
+
+LATER_FAULTS = (
+    "read-error",
+    "write-error",
+    "full-disk",
+    "rolled-back-disk",
+    "clock-back",
+    "swizzle",
+)
+"""Only where the second stream draws them."""
+
+LATER_FROM = 10_000
+"""The first seed of PBFT that draws from the second stream."""
+
+SHAPES = ("isolate", "halves", "bridge", "one-way")
+"""Of a partition."""
+
 CRASH_POINTS = (
     "now",
     "before the batch",
@@ -36,6 +64,9 @@ CRASH_POINTS = (
     "after the guard",
 )
 """Where a crash falls: between two steps, or at one of the boundaries of a step's durability."""
+
+LATER_CRASH_POINTS = ("torn batch", "torn guard")
+"""In the middle of a write: of several batches some are whole and one is torn, which drops it; a torn record of the guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +86,7 @@ FAIR = Weather(0.0, 0.0, 0.0, 1, 2)
 @dataclass(frozen=True, slots=True)
 class Plan:
     seed: int
+    engine: Engine
     members: int
     real_keys: bool
     observer: bool
@@ -71,6 +103,8 @@ class Plan:
     faults: tuple[str, ...]
     """What the nemesis may do in this run."""
     crash_points: tuple[str, ...]
+    shapes: tuple[str, ...]
+    """What a partition may look like."""
     fault_every_ms: int
     submissions_every_ms: int
     bodies_per_submission: int
@@ -80,12 +114,30 @@ class Plan:
     retry_ms: int
     validity_ms: tuple[int, int]
 
+    @property
+    def quorum(self) -> int:
+        return majority_of(self.members) if self.engine == "raft" else quorum_of(self.members)
 
-def plan_of(seed: int) -> Plan:
+    @property
+    def faults_max(self) -> int:
+        """So many members may fail: arbitrarily (PBFT), or by crashes only (Raft)."""
+        return crashes_of(self.members) if self.engine == "raft" else faults_of(self.members)
+
+
+def plan_of(seed: int, engine: Engine = "pbft") -> Plan:
     """Everything that the seed decides before the run begins."""
+    if engine == "raft":
+        draw = Random(f"plan/raft/{seed}")
+        members = draw.choice((3, 3, 3, 3, 5, 5, 5, 1, 4, 7))
+        return _later(_drawn(draw, seed, engine, members, {}))
     draw = Random(f"plan/{seed}")
     members = draw.choice((4, 4, 4, 4, 4, 4, 5, 5, 7, 1))
-    hostile = _hostile(draw, seed, members)
+    plan = _drawn(draw, seed, engine, members, _hostile(draw, seed, members))
+    return plan if seed < LATER_FROM else _later(plan)
+
+
+def _drawn(draw: Random, seed: int, engine: Engine, members: int, hostile: dict[int, str]) -> Plan:
+    """The first stream: weather, constants, clients, and the faults that were there from the beginning."""
     parameters = Parameters(
         max_validity_ms=draw.choice((4_000, 20_000, 600_000)),
         window_ms=draw.choice((1_000, 2_000, 4_000)),
@@ -110,11 +162,12 @@ def plan_of(seed: int) -> Plan:
     offsets = {node: draw.randint(-half, half) for node in range(members)}
     faults = tuple(
         fault
-        for fault in ("crash", "pause", "partition", "blackout", "slow-disk", "clock-jump")
+        for fault in FAULTS
         if draw.random() < (0.3 if fault in {"blackout", "clock-jump"} else 0.5)
     )
     return Plan(
         seed=seed,
+        engine=engine,
         members=members,
         real_keys=seed % 20 == 0,
         observer=draw.random() < 0.3,
@@ -127,6 +180,7 @@ def plan_of(seed: int) -> Plan:
         hostile=hostile,
         faults=() if calm else faults,
         crash_points=tuple(point for point in CRASH_POINTS if draw.random() < 0.6) or ("now",),
+        shapes=SHAPES,
         fault_every_ms=draw.choice((300, 800, 2_000)),
         submissions_every_ms=draw.choice((10, 40, 150)),
         bodies_per_submission=draw.choice((1, 2, 6)),
@@ -134,6 +188,26 @@ def plan_of(seed: int) -> Plan:
         bad_share=draw.choice((0.1, 0.3, 0.6)),
         retry_ms=draw.choice((100, 500, 2_000)),
         validity_ms=draw.choice(((200, 2_000), (1_000, 4_000), (3_000, 4_000))),
+    )
+
+
+def _later(plan: Plan) -> Plan:
+    """The second stream: each later fault in a third of the runs; now and then a member whose whole machine is set back."""
+    draw = Random(f"plan/later/{plan.engine}/{plan.seed}")
+    faults = tuple(fault for fault in LATER_FAULTS if draw.random() < 0.3)
+    points = tuple(point for point in LATER_CRASH_POINTS if draw.random() < 0.4)
+    ring = draw.random() < 0.5
+    hostile = dict(plan.hostile)
+    if plan.engine == "pbft" and len(hostile) < plan.faults_max and draw.random() < 0.3:
+        hostile[draw.choice([node for node in range(plan.members) if node not in hostile])] = (
+            SET_BACK
+        )
+    return replace(
+        plan,
+        faults=plan.faults + faults if plan.faults else (),
+        crash_points=plan.crash_points + points,
+        shapes=(*plan.shapes, "ring") if ring else plan.shapes,
+        hostile=hostile,
     )
 
 

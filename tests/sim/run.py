@@ -11,7 +11,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from tallystick.network.proofs import verify
-from tallystick.network.proofs.certificates import quorum_of
+from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.transactions import Transaction
 from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core.effects import Answer
@@ -21,7 +21,7 @@ from tests.sim.checkers import Violation, hold
 from tests.sim.crypto import Purse
 from tests.sim.hostile import Hostile
 from tests.sim.nemesis import Nemesis
-from tests.sim.plan import EPOCH_MS, Plan, plan_of
+from tests.sim.plan import EPOCH_MS, SET_BACK, Engine, Plan, plan_of
 from tests.sim.workload import Attempt, Workload
 from tests.sim.world import OBSERVER, Host, MakeReplica, World
 
@@ -42,6 +42,8 @@ class Result:
     violation: Violation | None
     answers: dict[str, int]
     noted: dict[str, int]
+    struck: dict[str, int]
+    """What the nemesis did."""
     story: tuple[str, ...] = ()
     cause: str = ""
 
@@ -106,6 +108,8 @@ class Play:
         self._again(plan.fault_every_ms, self.nemesis.strike)
         if "twins" in plan.hostile.values():
             self._again(400, world.shuffle_sides)
+        if SET_BACK in plan.hostile.values():
+            self._again(1_000, world.set_machine_back)
         world.run(plan.chaos_ms)
 
     def _again(self, every_ms: int, action: Callable[[], None]) -> None:
@@ -161,7 +165,7 @@ class Play:
                 return f"{host.name} has {open_} transactions that are not final"
         views = [host.core.status().view for host in world.honest if isinstance(host.core, Replica)]
         together = max(views.count(view) for view in views)
-        if together + len(self.plan.hostile) < quorum_of(self.plan.members):
+        if together + len(self.plan.hostile) < self.plan.quorum:
             # One that left a view alone may wait for the others: they need it no sooner than they leave, too.
             return f"honest members are in views {sorted(views)}"
         times = [host.core.ledger.time_ms for host in world.honest if host.core is not None]
@@ -193,7 +197,10 @@ class Play:
     def _receipt_verifies(self, host: Host, height: int, index: int) -> None:
         if host.core is None:
             return
-        receipt = host.core.reader.receipt(height, index)
+        try:
+            receipt = host.core.reader.receipt(height, index)
+        except Refused as refusal:
+            raise Violation("I3", f"{host.name} has lost {height}/{index}: {refusal}") from refusal
         verdict = verify.verify_receipt(receipt, self.world.genesis)
         hold(verdict.ok, "I11", f"the receipt of {height}/{index} does not verify: {verdict}")
         outcome = replace(receipt.outcome, reason=receipt.outcome.reason ^ 1)
@@ -202,10 +209,14 @@ class Play:
 
 
 def run_seed(
-    seed: int, make_replica: MakeReplica = Replica, told: bool = False, plan: Plan | None = None
+    seed: int,
+    make_replica: MakeReplica = Replica,
+    told: bool = False,
+    plan: Plan | None = None,
+    engine: Engine = "pbft",
 ) -> Result:
-    """Play one seed. Never raises for what the played nodes do wrong: that is the result."""
-    play = Play(plan or plan_of(seed), make_replica, told)
+    """Play one seed, or a plan of one's own. Never raises for what the played nodes do wrong: that is the result."""
+    play = Play(plan or plan_of(seed, engine), make_replica, told)
     violation: Violation | None = None
     cause = ""
     try:
@@ -225,6 +236,7 @@ def run_seed(
         violation,
         world.clients.answers,
         world.noted,
+        play.nemesis.struck,
         tuple(world.story or ()),
         cause,
     )

@@ -10,30 +10,54 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.plan import HOSTILE, plan_of
+from tests.sim.plan import (
+    CRASH_POINTS,
+    FAULTS,
+    HOSTILE,
+    LATER_CRASH_POINTS,
+    LATER_FAULTS,
+    LATER_FROM,
+    SET_BACK,
+    SHAPES,
+    Engine,
+    plan_of,
+)
 from tests.sim.run import Result, run_seed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REGRESSIONS = ROOT / "tests" / "regressions" / "seeds.txt"
 
 CHUNK = 10
-DEFAULT = range(1, 201, CHUNK)
-CAMPAIGN = range(2_001, 4_001, 50)
+DEFAULT: list[tuple[Engine, int]] = [
+    *[("pbft", first) for first in range(1, 201, CHUNK)],
+    *[("pbft", first) for first in range(LATER_FROM, LATER_FROM + 30, CHUNK)],
+    *[("raft", first) for first in range(1, 81, CHUNK)],
+]
+CAMPAIGN: list[tuple[Engine, int]] = [
+    *[("pbft", first) for first in range(2_001, 4_001, 50)],
+    *[("pbft", first) for first in range(LATER_FROM + 100, LATER_FROM + 500, 50)],
+    *[("raft", first) for first in range(2_001, 2_601, 50)],
+]
 
 
-def broken(results: list[Result]) -> list[str]:
+def broken(results: list[Result], engine: Engine = "pbft") -> list[str]:
     """A line for each seed that failed, with the command that replays it."""
     return [
-        f"{result.violation}  ->  ./scripts/replay {result.seed}\n{result.cause}"
+        f"{result.violation}  ->  ./scripts/replay {result.seed} --engine {engine}\n{result.cause}"
         for result in results
         if result.violation is not None
     ]
 
 
-@pytest.mark.parametrize("first", DEFAULT)
-def test_every_invariant_holds_in_the_seeds_of_the_default_run(first: int) -> None:
-    results = [run_seed(seed) for seed in range(first, first + CHUNK)]
-    assert broken(results) == []
+def play(engine: Engine, seeds: range) -> list[Result]:
+    results = [run_seed(seed, engine=engine) for seed in seeds]
+    assert broken(results, engine) == []
+    return results
+
+
+@pytest.mark.parametrize(("engine", "first"), DEFAULT)
+def test_every_invariant_holds_in_the_seeds_of_the_default_run(engine: Engine, first: int) -> None:
+    results = play(engine, range(first, first + CHUNK))
     told = [name for result in results for name in result.answers]
     assert "final" in told
     assert "accepted" in told
@@ -41,29 +65,36 @@ def test_every_invariant_holds_in_the_seeds_of_the_default_run(first: int) -> No
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("first", CAMPAIGN)
-def test_every_invariant_holds_in_two_thousand_more(first: int) -> None:
-    assert broken([run_seed(seed) for seed in range(first, first + 50)]) == []
+@pytest.mark.parametrize(("engine", "first"), CAMPAIGN)
+def test_every_invariant_holds_in_three_thousand_more(engine: Engine, first: int) -> None:
+    play(engine, range(first, first + 50))
 
 
-def known_seeds() -> list[tuple[int, str]]:
+def known_seeds() -> list[tuple[Engine, int, str]]:
+    """Lines are `SEED STORY` for PBFT, `raft/SEED STORY` for Raft."""
     lines = REGRESSIONS.read_text("utf-8").splitlines()
     told = [line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#")]
-    return [(int(seed), story) for seed, story in told]
+    return [
+        ("raft" if name.startswith("raft/") else "pbft", int(name.removeprefix("raft/")), story)
+        for name, story in told
+    ]
 
 
-@pytest.mark.parametrize(("seed", "story"), known_seeds())
-def test_a_seed_that_failed_once_never_fails_again(seed: int, story: str) -> None:
+@pytest.mark.parametrize(("engine", "seed", "story"), known_seeds())
+def test_a_seed_that_failed_once_never_fails_again(engine: Engine, seed: int, story: str) -> None:
     assert story
-    assert broken([run_seed(seed)]) == []
+    play(engine, range(seed, seed + 1))
 
 
-def test_the_same_seed_gives_the_same_trace_twice_and_in_other_processes() -> None:
+@pytest.mark.parametrize(("engine", "seed"), [("pbft", 23), ("pbft", LATER_FROM + 9), ("raft", 5)])
+def test_the_same_seed_gives_the_same_trace_twice_and_in_other_processes(
+    engine: Engine, seed: int
+) -> None:
     """Nothing iterates a set, and nothing reads a clock: two hash seeds, one digest."""
-    seed = 23
-    here = run_seed(seed).digest
-    assert run_seed(seed).digest == here
-    code = f"from tests.sim.run import run_seed; print(run_seed({seed}).digest)"
+    here = run_seed(seed, engine=engine).digest
+    assert run_seed(seed, engine=engine).digest == here
+    call = f"run_seed({seed}, engine={engine!r}).digest"
+    code = f"from tests.sim.run import run_seed; print({call})"
     for hash_seed in ("0", "4242"):
         run = subprocess.run(
             [sys.executable, "-c", code],
@@ -74,21 +105,41 @@ def test_the_same_seed_gives_the_same_trace_twice_and_in_other_processes() -> No
             check=True,
         )
         assert run.stdout.strip() == here
-    assert run_seed(seed + 1).digest != here
+    assert run_seed(seed + 1, engine=engine).digest != here
 
 
 def test_the_default_run_plays_every_kind_of_fault_and_of_hostile_member() -> None:
     """A swarm that never draws something would be blind to it without a word."""
     plans = [plan_of(seed) for seed in range(1, 201)]
     assert {plan.members for plan in plans} == {1, 4, 5, 7}
-    assert {fault for plan in plans for fault in plan.faults} == {
-        "crash", "pause", "partition", "blackout", "slow-disk", "clock-jump",
-    }  # fmt: skip
+    assert {fault for plan in plans for fault in plan.faults} == set(FAULTS)
     natures = [nature for plan in plans for nature in plan.hostile.values()]
     assert set(natures) >= {"wrong-clock-ahead", "wrong-clock-behind", "wrong-link", "twins"}
     assert set(natures) == set(HOSTILE)
     assert sum(plan.real_keys for plan in plans) == 10
     assert sum(plan.observer for plan in plans) > 30
-    assert {point for plan in plans for point in plan.crash_points} == {
-        "now", "before the batch", "after the database", "after the guard",
-    }  # fmt: skip
+    assert {point for plan in plans for point in plan.crash_points} == set(CRASH_POINTS)
+    assert {shape for plan in plans for shape in plan.shapes} == set(SHAPES)
+
+
+@pytest.mark.parametrize("engine", ["pbft", "raft"])
+def test_the_default_run_plays_every_later_fault_with_each_engine(engine: Engine) -> None:
+    plans = [plan_of(seed, of) for of, first in DEFAULT if of == engine for seed in range(first, first + CHUNK)]  # fmt: skip
+    later = [plan for plan in plans if engine == "raft" or plan.seed >= LATER_FROM]
+    assert {fault for plan in later for fault in plan.faults} == {*FAULTS, *LATER_FAULTS}
+    points = {point for plan in later for point in plan.crash_points}
+    assert points == {*CRASH_POINTS, *LATER_CRASH_POINTS}
+    assert any("ring" in plan.shapes for plan in later)
+    assert any(SET_BACK in plan.hostile.values() for plan in later) == (engine == "pbft")
+    if engine == "raft":
+        assert {plan.members for plan in plans} == {1, 3, 4, 5, 7}
+        assert not any(plan.hostile for plan in plans)
+
+
+def test_the_plans_of_old_seeds_have_no_later_fault() -> None:
+    """So that a seed that failed once plays again what failed."""
+    for seed in range(1, 400):
+        plan = plan_of(seed)
+        assert not {*plan.faults, *plan.crash_points} & {*LATER_FAULTS, *LATER_CRASH_POINTS}
+        assert plan.shapes == SHAPES
+        assert SET_BACK not in plan.hostile.values()

@@ -14,12 +14,12 @@ from tallystick.network.proofs.receipts import Outcome, Status
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
-    MemberEntry,
     ParticipantEntry,
     RuleEntry,
     account_id,
 )
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
+from tallystick.network.wire.membership import MemberEntry
 from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
 from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core.effects import Answer
@@ -55,7 +55,7 @@ def genesis_of(plan: Plan, keys: VoteKeys) -> Genesis:
         for tier in range(4)
     )
     created_ms = EPOCH_MS - 1_000
-    return Genesis(1, f"sim {plan.seed}", 0, "pbft", created_ms, plan.parameters, members, banks, assets, rules)  # fmt: skip
+    return Genesis(1, f"sim {plan.seed}", 0, plan.engine, created_ms, plan.parameters, members, banks, assets, rules)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,424 +1,30 @@
-"""The kernel: one heap of virtual milliseconds, and the same `Replica` that runs in production in every host.
+"""The kernel's world and everything that may go wrong in it: what the nemesis does to processes, disks, clocks and cuts."""
 
-Bytes cross the simulated network encoded. A host is a core, a disk, a clock and a network card; the driver's rules are here in
-small: persist, then release, in order; a `Tick` at the core's deadline; checks of bodies answered in any order. The run's
-trace digest covers every event and every frame, so two runs of one seed can be compared.
-"""
-
-import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from random import Random
-
-import msgspec
-
-from tallystick.network.wire.faults import OperationalError, Refused
-from tallystick.network.wire.frames import Channel
-from tallystick.network.wire.genesis import Genesis
-from tallystick.network.wire.ids import BodyId, NodeId
-from tallystick.network.wire.transactions.codec import body_id
+from tallystick.consensus.accountability.guard import GUARD_RECORD
+from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.ids import NodeId
 from tallystick.node.core import schema
-from tallystick.node.core.admission import BodyChecker
-from tallystick.node.core.effects import (
-    Answer,
-    CheckBodies,
-    Effects,
-    Halt,
-    Hearsay,
-    Outgoing,
-    Promise,
-    Reply,
-    TraceEvent,
-)
-from tallystick.node.core.events import (
-    BadBody,
-    BodiesChecked,
-    ClientGone,
-    Event,
-    PeerDown,
-    PeerFrame,
-    PeerUp,
-    Persisted,
-    Submit,
-    Tick,
-    Wait,
-)
-from tallystick.node.core.follower import Follower
-from tallystick.node.core.ledger import Ledger
-from tallystick.node.core.messages import BODY_MESSAGE, Forward, Held
-from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
+from tallystick.node.core.events import PeerDown, PeerUp
 from tallystick.node.core.replica import Replica
-from tests.sim.checkers import Violation, hold
-from tests.sim.checkers.chain import Chain
-from tests.sim.checkers.clients import Clients, Holders
-from tests.sim.checkers.votes import Votes
-from tests.sim.clock import Clock
-from tests.sim.crypto import Bodies, Signer, VoteKeys
-from tests.sim.disk import Disk, PowerLost, Write
-from tests.sim.hostile import Hostile
-from tests.sim.net import Net, Pair
-from tests.sim.plan import FAIR, Plan
-from tests.sim.workload import genesis_of
+from tests.sim.checkers import Violation
+from tests.sim.crypto import Signer
+from tests.sim.disk import Copy, SimStore
+from tests.sim.hosts import OBSERVER, Host
+from tests.sim.kernel import Kernel, MakeReplica
+from tests.sim.net import Pair
+from tests.sim.plan import FAIR, SET_BACK, Plan
 
-OBSERVER = 1_000
-"""The observer's node id."""
-
-SPIN_TICKS = 30
-"""So many ticks in a row, each within three milliseconds, are a busy loop."""
-
-MakeReplica = Callable[[Genesis, Store, VoteSigner, GuardRecord, int, VerifyVote], Replica]
-
-BODIES = bytes([Channel.BODIES])
-
-_ACCUSATIONS = frozenset({"peer-garbage", "equivocation", "double-vote", "bad-bodies"})
+__all__ = ["OBSERVER", "Host", "MakeReplica", "World"]
 
 
-@dataclass(slots=True)
-class Host:
-    """One process: it may be down, paused or alive."""
-
-    name: str
-    node: NodeId
-    honest: bool
-    clock: Clock
-    disk: Disk = field(default_factory=Disk)
-    core: Replica | Follower | None = None
-    life: int = 0
-    paused_until_ms: int = 0
-    backlog: list[Event] = field(default_factory=list)
-    tick_ms: int | None = None
-    idle_ticks: list[int] = field(default_factory=list)
-    """When the last ticks came, with nothing else between them."""
-    disk_factor: int = 1
-    durable: tuple[int, bytes] = (0, b"")
-    """Height and link of the last final block that is on the disk."""
-    down_for_ms: int = 0
-
-    @property
-    def up(self) -> bool:
-        return self.core is not None
-
-
-class World:
-    """Hosts, a network between them, and checkers over their shoulders."""
+class World(Kernel):
+    """A world that breaks."""
 
     def __init__(self, plan: Plan, make_replica: MakeReplica = Replica) -> None:
-        self.plan = plan
-        self.make_replica = make_replica
-        self.keys = VoteKeys(plan.members, plan.real_keys)
-        self.genesis = genesis_of(plan, self.keys)
-        self.bodies = Bodies(BodyChecker(self.genesis))
-        self.now_ms = 0
-        self.events = 0
-        self.draw = Random(f"world/{plan.seed}")
-        self.net = Net(Random(f"net/{plan.seed}"), plan.weather)
-        self.trace = blake2b(digest_size=16)
-        self.story: list[str] | None = None
-        """Every trace event as a line, when somebody replays the seed."""
-        self.on_reply: dict[int, Callable[[tuple[Answer, ...]], None]] = {}
-        self.hostile: dict[int, Hostile] = {}
-        self.votes = Votes(plan.members)
-        self.chain = Chain(plan.members)
-        chain_id = Ledger(self.genesis, Disk().store).chain
-        self.clients = Clients(chain_id, plan.members, self.keys, self.bodies, self.chain)
-        self.holders = Holders()
-        self.noted: dict[str, int] = {}
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._count = 0
-        self._told_down: set[Pair] = set()
-        self._link_news: dict[tuple[str, NodeId], int] = {}
-        self._side: dict[int, int] = {}
-        self.healed = False
-        self.hosts: list[Host] = []
-        for node in range(plan.members):
-            self._add_member(node)
-        if plan.observer:
-            clock = Clock()
-            self.hosts.append(Host("observer", NodeId(OBSERVER), True, clock))
-        self.by_node: dict[int, list[Host]] = {}
-        for host in self.hosts:
-            self.by_node.setdefault(host.node, []).append(host)
-
-    def _add_member(self, node: int) -> None:
-        plan, nature = self.plan, self.plan.hostile.get(node)
-        clock = Clock(plan.clock_offset_ms[node], plan.clock_drift_ppm[node])
-        if nature == "wrong-clock-ahead":
-            clock.offset_ms = self.draw.choice((2_000, 60_000, 315_360_000_000))
-        elif nature == "wrong-clock-behind":
-            clock.offset_ms = -self.draw.choice((2_000, 60_000))
-        elif nature == "frozen-clock":
-            clock.frozen_at_ms = 500
-        self.hosts.append(Host(f"node-{node}", NodeId(node), nature is None, clock))
-        if nature == "twins":
-            twin = Clock(clock.offset_ms, clock.drift_ppm)
-            self.hosts.append(Host(f"node-{node}-twin", NodeId(node), False, twin))
-
-    # -- time ----------------------------------------------------------------------------------------------------------
-
-    def at(self, delay_ms: int, action: Callable[[], None]) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (self.now_ms + delay_ms, self._count, action))
-
-    def run(self, until_ms: int) -> None:
-        """Play everything up to a moment."""
-        heap = self._heap
-        while heap and heap[0][0] <= until_ms:
-            self.now_ms, _, action = heapq.heappop(heap)
-            action()
-        self.now_ms = until_ms
-
-    # -- hosts ---------------------------------------------------------------------------------------------------------
-
-    def start_all(self) -> None:
-        for host in self.hosts:
-            self.start(host)
-
-    def start(self, host: Host) -> None:
-        """A process begins with what its disk has. Its peers hear of it soon."""
-        host.life += 1
-        now_ms = host.clock.read(self.now_ms)
-        disk = host.disk
-        if host.node == OBSERVER:
-            host.core = Follower(host.node, self.genesis, disk.store, now_ms, self.keys.verify)
-        else:
-            signer = Signer(host.node, self.keys)
-            try:
-                host.core = self.make_replica(
-                    self.genesis, disk.store, signer, disk.guard, now_ms, self.keys.verify
-                )
-            except OperationalError as error:
-                raise Violation("I5", f"{host.name} refuses to start: {error}") from error
-        if host.honest:
-            self.chain.restarted(host.name, host.core.ledger, host.durable)
-            self._holds_what_it_signed(host)
-            if host.node != OBSERVER:
-                in_database = disk.store.get(schema.GUARD)
-                self.votes.restarted(host.node, in_database)
-        self.tell(host, 0, Tick())
-        for other in self.hosts:
-            if other.node != host.node and other.up:
-                self._connect(host, other)
-
-    def _connect(self, a: Host, b: Host) -> None:
-        delay_ms = 1 + self.draw.randrange(5)
-        for one, two in ((a, b), (b, a)):
-            if (two.node, one.node) not in self.net.cut:
-                self._told_down.discard((one.node, two.node))
-                self._link(one, delay_ms, PeerUp(two.node))
-
-    def _link(self, host: Host, delay_ms: int, news: PeerUp | PeerDown) -> None:
-        """News of a connection, in the order in which they happened."""
-        pair = (host.name, news.peer)
-        at_ms = max(self.now_ms + delay_ms, self._link_news.get(pair, 0))
-        self._link_news[pair] = at_ms
-        self.tell(host, at_ms - self.now_ms, news)
-
-    def tell(self, host: Host, delay_ms: int, event: Event) -> None:
-        """The host hears an event after a delay, unless it has crashed by then."""
-        life = host.life
-        self.at(delay_ms, lambda: self._hear(host, life, event))
-
-    def _hear(self, host: Host, life: int, event: Event) -> None:
-        if host.life != life or host.core is None:
-            return
-        if self.now_ms < host.paused_until_ms:
-            host.backlog.append(event)
-            return
-        self.step(host, event)
-
-    def step(self, host: Host, event: Event) -> None:
-        """One event through one core, then every checker."""
-        core = host.core
-        if core is None:
-            return None
-        self.events += 1
-        self._mark(b"%d %s %s" % (self.now_ms, host.name.encode(), type(event).__name__.encode()))
-        try:
-            effects = core.handle(event, host.clock.read(self.now_ms))
-        except Exception as error:
-            if not host.honest:
-                return self.crash(host, None)
-            raise Violation(
-                "crash", f"{host.name} raised {type(error).__name__}: {error}"
-            ) from error
-        if host.honest:
-            self.chain.after_step(host.name, core.ledger)
-            self._does_not_spin(host, event)
-        self._carry_out(host, effects)
-        return None
-
-    def _does_not_spin(self, host: Host, event: Event) -> None:
-        """A core that asks for one tick after the other, and does nothing with them, burns a processor."""
-        if not isinstance(event, Tick):
-            host.idle_ticks.clear()
-            return
-        host.idle_ticks.append(self.now_ms)
-        if len(host.idle_ticks) > SPIN_TICKS:
-            began_ms = host.idle_ticks.pop(0)
-            hold(self.now_ms - began_ms > 3 * SPIN_TICKS, "I15", f"{host.name} ticks without rest")
-
-    def _carry_out(self, host: Host, effects: Effects) -> None:
-        for line in effects.trace:
-            self._note(host, line)
-        for outgoing in effects.immediate:
-            self._release(host, outgoing)
-        if effects.persist is not None:
-            host.disk.hand_over(effects.persist, effects.after_persist)
-            self._begin_write(host)
-        else:
-            hold(not effects.after_persist, "I5", f"{host.name} promised without a batch")
-        if effects.deadline_ms is not None and host.core is not None:
-            self._arm_tick(host, effects.deadline_ms)
-
-    def _note(self, host: Host, line: TraceEvent) -> None:
-        self.noted[line.name] = self.noted.get(line.name, 0) + 1
-        if self.story is not None:
-            facts = " ".join(f"{key}={_short(value)}" for key, value in line.facts.items())
-            self.story.append(f"{self.now_ms:6} {host.name:12} {line.name} {facts}")
-        if host.honest and line.name in _ACCUSATIONS:
-            accused = line.facts.get("peer", line.facts.get("sender"))
-            innocent = accused not in self.plan.hostile and accused != OBSERVER
-            hold(
-                not innocent,
-                "I12",
-                f"{host.name} accuses honest member {accused} of {line.name} {dict(line.facts)}",
-            )
-        if host.honest and line.name == "poison-block":
-            raise Violation("I6", f"{host.name} could not execute a block: {dict(line.facts)}")
-
-    def _arm_tick(self, host: Host, deadline_ms: int) -> None:
-        at_ms = self.now_ms + host.clock.true_until(deadline_ms, self.now_ms)
-        if host.tick_ms is not None and self.now_ms < host.tick_ms <= at_ms:
-            return
-        host.tick_ms = at_ms
-        life = host.life
-        self.at(at_ms - self.now_ms, lambda: self._tick(host, life, at_ms))
-
-    def _tick(self, host: Host, life: int, at_ms: int) -> None:
-        if host.life == life and host.tick_ms == at_ms:
-            host.tick_ms = None
-            self._hear(host, life, Tick())
-
-    # -- disk ----------------------------------------------------------------------------------------------------------
-
-    def _begin_write(self, host: Host) -> None:
-        disk, life = host.disk, host.life
-        if disk.writing or not disk.waiting:
-            return
-        disk.writing = True
-        delay_ms = self.draw.randint(*self.plan.disk_ms) * host.disk_factor
-        self.at(delay_ms, lambda: self._write(host, life))
-
-    def _write(self, host: Host, life: int) -> None:
-        if host.life != life or host.core is None:
-            return None
-        if self.now_ms < host.paused_until_ms:
-            return self.at(host.paused_until_ms - self.now_ms, lambda: self._write(host, life))
-        disk = host.disk
-        together = self.draw.randint(1, len(disk.waiting))
-        try:
-            disk.write(together, lambda write: self._written(host, write))
-        except PowerLost:
-            return self.crash(host, host.down_for_ms)
-        disk.writing = False
-        self._begin_write(host)
-        return None
-
-    def _written(self, host: Host, write: Write) -> None:
-        """The driver releases what waited for this batch, then tells the core."""
-        final = write.batch.pairs.get(schema.FINAL)
-        if final is not None:
-            host.durable = (int.from_bytes(final[:8], "big"), final[8:40])
-        for outgoing in write.after:
-            self._release(host, outgoing)
-        self.tell(host, 0, Persisted(write.batch.token))
-
-    # -- what leaves ---------------------------------------------------------------------------------------------------
-
-    def _release(self, host: Host, outgoing: Outgoing) -> None:
-        match outgoing:
-            case Promise(to, frame) | Hearsay(to, frame):
-                self._send(host, to, frame)
-            case CheckBodies(token, bodies):
-                verdicts = tuple([self.bodies.check(raw) for raw in bodies])
-                delay_ms = self.draw.randint(*self.plan.check_ms)
-                self.tell(host, delay_ms, BodiesChecked(token, verdicts))
-            case Reply(token, answers):
-                self.clients.told(answers, host.honest)
-                waiting = self.on_reply.pop(token, None)
-                if waiting is not None:
-                    waiting(answers)
-            case Halt(sentence):
-                hold(not host.honest, "halt", f"{host.name} halted: {sentence}")
-                self.crash(host, None)
-
-    def _send(self, host: Host, to: NodeId | None, frame: bytes) -> None:
-        self._mark(frame)
-        if host.honest and host.node != OBSERVER:
-            durable = host.disk.guard.read()
-            self.votes.leaves(host.node, frame, durable, self.chain.links)
-        if frame[0] == Channel.BODIES:
-            self._watch_bodies(host, frame)
-        peers = [to] if to is not None else range(self.plan.members)
-        for peer in peers:
-            if peer == host.node or not self._same_side(host, peer):
-                continue
-            hostile = self.hostile.get(host.node)
-            frames = [frame] if hostile is None else hostile.outgoing(peer, frame)
-            for sent in frames:
-                if hostile is not None and sent[:1] == BODIES and sent != frame:
-                    self._watch_bodies(host, sent)
-                self._post(host.node, peer, sent)
-
-    def _watch_bodies(self, host: Host, frame: bytes) -> None:
-        try:
-            message = BODY_MESSAGE.decode(frame[1:])
-        except Refused:
-            return
-        if isinstance(message, Forward):
-            self.holders.forwarded(tuple([body_id(raw) for raw in message.bodies]))
-        elif isinstance(message, Held) and host.honest:
-            self.holders.signed(host.node, message.batch)
-
-    def _post(self, sender: NodeId, to: int, frame: bytes) -> None:
-        for at_ms in self.net.arrivals(sender, to, self.now_ms):
-            for target in self.by_node[to]:
-                if target.up and self._same_side(target, sender):
-                    self.tell(target, at_ms - self.now_ms, PeerFrame(sender, frame))
-
-    def _same_side(self, host: Host, peer: int) -> bool:
-        """A twin hears only its own side of the world."""
-        twins = self.by_node[host.node]
-        if len(twins) == 1:
-            return True
-        return twins[self._side.setdefault(peer, self.draw.randrange(2))] is host
-
-    def shuffle_sides(self) -> None:
-        """The wall between the twins moves."""
-        self._side.clear()
-
-    # -- clients -------------------------------------------------------------------------------------------------------
-
-    def submit(
-        self,
-        host: Host,
-        bodies: tuple[bytes, ...],
-        wait: Wait,
-        told: Callable[[tuple[Answer, ...]], None],
-        patience_ms: int | None = None,
-    ) -> None:
-        """Hand in transactions at one node; `told` hears its answer, if there ever is one."""
-        self._count += 1
-        token = self._count
-        for raw in bodies:
-            self.clients.raws[body_id(raw)] = raw
-        self.on_reply[token] = told
-        self.tell(host, 0, Submit(token, bodies, wait))
-        if patience_ms is not None:
-            self.tell(host, patience_ms, ClientGone(token))
-
-    # -- what the nemesis does -----------------------------------------------------------------------------------------
+        super().__init__(plan, make_replica)
+        self.refusals = 0
+        """How often a node was started with an older database."""
+        self._backups: dict[str, Copy] = {}
 
     @property
     def host_names(self) -> list[str]:
@@ -431,32 +37,13 @@ class World:
     def host(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
 
-    def arm_crash(self, name: str, point: str, back_after_ms: int) -> None:
+    def arm_crash(self, name: str, point: str, back_after_ms: int, tear_at: float = 0.5) -> None:
         host = self.host(name)
         if point == "now" or host.node == OBSERVER:
             return self.crash(host, back_after_ms)
         host.down_for_ms = back_after_ms
-        host.disk.crash_point = point
+        host.disk.crash_point, host.disk.tear_at = point, tear_at
         return None
-
-    def crash(self, host: Host, back_after_ms: int | None) -> None:
-        """The process is gone, with all that was not durable. None: it does not come back by itself."""
-        if not host.up:
-            return
-        host.core = None
-        host.life += 1
-        host.backlog.clear()
-        host.tick_ms = None
-        host.paused_until_ms = 0
-        host.disk.crash()
-        self._mark(b"crash " + host.name.encode())
-        if self.story is not None:
-            self.story.append(f"{self.now_ms:6} {host.name:12} -- crash")
-        for other in self.hosts:
-            if other.node != host.node and other.up and len(self.by_node[host.node]) == 1:
-                self._link(other, self.draw.randrange(60), PeerDown(host.node))
-        if back_after_ms is not None:
-            self.at(back_after_ms, lambda: self.start(host) if not host.up else None)
 
     def pause(self, name: str, for_ms: int) -> None:
         """SIGSTOP: events queue up and are all heard at the end."""
@@ -507,7 +94,81 @@ class World:
         host = self.host(name)
         if host.honest:
             limit_ms = self.plan.parameters.precision_ms // 2
-            host.clock.jump(max(0, min(by_ms, limit_ms - host.clock.offset_ms)))
+            offset_ms = host.clock.offset_ms
+            least_ms = -limit_ms - offset_ms if by_ms < 0 else 0
+            host.clock.jump(max(least_ms, min(by_ms, limit_ms - offset_ms)))
+
+    def swizzle(self, order: list[int], noticed: bool, step_ms: int, hold_ms: int) -> None:
+        """Cut nodes off one after the other, hold, then let them back in the opposite order."""
+        whole_ms = (len(order) - 1) * step_ms + hold_ms
+        for number, node in enumerate(order):
+            for_ms = whole_ms + (len(order) - 1 - 2 * number) * step_ms
+
+            def isolate(node: int = node, for_ms: int = for_ms) -> None:
+                if not self.healed:
+                    self.cut(self.net.isolate(node, self.nodes), noticed, max(1, for_ms))
+
+            self.at(number * step_ms, isolate)
+
+    # -- disks ---------------------------------------------------------------------------------------------------------
+
+    def fail_read(self, name: str, back_after_ms: int) -> None:
+        """The next read raises, and the node halts. A restart finds a disk that can be read."""
+        host = self.host(name)
+        host.down_for_ms, host.disk.read_fails = back_after_ms, True
+
+    def fail_write(self, name: str, kept: bool, back_after_ms: int) -> None:
+        """The next write raises, and the node halts. It may have written all the same."""
+        host = self.host(name)
+        host.down_for_ms, host.disk.write_fails = back_after_ms, "kept" if kept else "lost"
+
+    def fill_disk(self, name: str, for_ms: int, back_after_ms: int) -> None:
+        """No space for a while: the node halts, and whenever it is started before there is space, it halts again."""
+        host = self.host(name)
+        host.down_for_ms, host.disk.full = max(20, back_after_ms), True
+
+        def empty() -> None:
+            host.disk.full = False
+
+        self.at(for_ms, empty)
+
+    def roll_back_disk(self, name: str, after_ms: int) -> None:
+        """Somebody starts the node with a copy of its database from before. If it has signed since, the guard tells, and it
+        must refuse (I5); then it gets its own disk back. Not the observer, which signs nothing and has no guard."""
+        host = self.host(name)
+        copy = host.disk.copy()
+
+        def swap() -> None:
+            if self.healed or not host.up or not host.honest or host.node == OBSERVER:
+                return
+            self.crash(host, 50)
+            if _sequence(host.disk.guard.read()) > _sequence(copy.database.get(schema.GUARD)):
+                self.refusals += 1
+                self._must_refuse(host, copy)
+
+        self.at(after_ms, swap)
+
+    def _must_refuse(self, host: Host, copy: Copy) -> None:
+        store, now_ms = SimStore(copy.database), host.clock.read(self.now_ms)
+        signer, guard = Signer(host.node, self.keys), host.disk.guard
+        try:
+            self.make_replica(self.genesis, store, signer, guard, now_ms, self.keys.verify)
+        except OperationalError:
+            return
+        raise Violation("I5", f"{host.name} starts from a database older than its guard")
+
+    def set_machine_back(self) -> None:
+        """The members that the plan names come back from a backup of the whole machine: database and guard together."""
+        for host in self.hosts:
+            if self.plan.hostile.get(host.node) == SET_BACK and not self.healed:
+                copy = self._backups.get(host.name)
+                self._backups[host.name] = host.disk.copy()
+                if copy is not None:
+                    self.crash(host, None)
+                    host.disk.restore(copy)
+                    self.start(host)
+
+    # -- the end of all faults -----------------------------------------------------------------------------------------
 
     def heal(self) -> None:
         """Faults stop: everybody is up and hears everybody."""
@@ -516,7 +177,7 @@ class World:
         self._join(set(self.net.cut))
         for host in self.hosts:
             host.disk_factor = 1
-            host.disk.crash_point = None
+            host.disk.heal()
             if not host.up and host.honest:
                 self.start(host)
             elif self.now_ms < host.paused_until_ms:
@@ -526,45 +187,6 @@ class World:
                 if a.node < b.node and a.up and b.up:
                     self._connect(a, b)
 
-    # -- checks that need the world ------------------------------------------------------------------------------------
 
-    def _holds_what_it_signed(self, host: Host) -> None:
-        """After a restart: every transaction that this node signed for is on its disk, final, or past its deadline."""
-        held, core = self.holders.held.get(host.node), host.core
-        if not held or core is None:
-            return
-        rows = host.disk.store.scan(schema.BATCH)
-        on_disk = {body_id(raw) for _, value in rows for raw in _RAWS.decode(value)}
-        self.must_have(host, [body for body in held if body not in on_disk], core.ledger)
-
-    def must_have(self, host: Host, missing: list[BodyId], ledger: Ledger) -> None:
-        """None of these may be missing, unless it is final at this node, or past its deadline."""
-        model = self.chain.model
-        for body in missing:
-            verdict = self.bodies.verdict_of(body)
-            if isinstance(verdict, BadBody):
-                raise Violation("I3", f"{host.name} signed to hold what is {verdict.reason.code}")
-            places = (model.bodies.get(body), model.places.get(verdict.digest))
-            final = any(place is not None and place[0] <= ledger.height for place in places)
-            until_ms = verdict.transaction.valid_until_ms
-            hold(
-                final or until_ms < ledger.time_ms,
-                "I3",
-                f"{host.name} lost a transaction that it signed to hold (deadline {until_ms}, time {ledger.time_ms})",
-            )
-
-    def _mark(self, what: bytes) -> None:
-        self.trace.update(len(what).to_bytes(4, "big"))
-        self.trace.update(what)
-
-    @property
-    def honest(self) -> list[Host]:
-        """Hosts that keep to the protocol, the observer among them."""
-        return [host for host in self.hosts if host.honest]
-
-
-_RAWS = msgspec.msgpack.Decoder(list[bytes])
-
-
-def _short(value: object) -> str:
-    return value.hex()[:8] if isinstance(value, bytes) else str(value)
+def _sequence(record: bytes | None) -> int:
+    return GUARD_RECORD.decode(record).sequence if record is not None else 0

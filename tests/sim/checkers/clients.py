@@ -4,20 +4,28 @@ handed out is in every later ledger, and every retry gets the same one.
 
 from dataclasses import dataclass, field
 
-from tallystick.network.proofs.certificates import faults_of
+import msgspec
+
+from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.network.wire.signing import batch_digest, held_message
+from tallystick.network.wire.transactions.codec import body_id
+from tallystick.node.core import schema
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import BadBody, CheckedBody
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.messages import BODY_MESSAGE, Forward, Held
+from tallystick.node.storage.memory import MemoryStore
 from tests.sim.checkers import Violation, hold
-from tests.sim.checkers.chain import Chain
+from tests.sim.checkers.chain import Chain, Model
 from tests.sim.crypto import Bodies, VoteKeys
 
 
 @dataclass(slots=True)
 class Clients:
     chain_id: int
-    members: int
+    faults: int
+    """So many members may fail; one more signature than that binds."""
     keys: VoteKeys
     bodies: Bodies
     chain: Chain
@@ -47,7 +55,7 @@ class Clients:
             for node, signature in answer.holders
         )
         hold(
-            genuine and len(holders) > faults_of(self.members),
+            genuine and len(holders) > self.faults,
             "I3",
             "accepted without f+1 signatures",
         )
@@ -95,15 +103,51 @@ class Clients:
 class Holders:
     """What honest nodes signed that they hold on their disks."""
 
+    bodies: Bodies
+    model: Model
     batches: dict[bytes, tuple[BodyId, ...]] = field(default_factory=dict)
     """Batch digest → body ids, from every `Forward` on the wire."""
     held: dict[NodeId, dict[BodyId, None]] = field(default_factory=dict)
 
-    def forwarded(self, ids: tuple[BodyId, ...]) -> None:
-        self.batches[batch_digest(ids)] = ids
+    def leaves(self, node: NodeId, frame: bytes, honest: bool) -> None:
+        """A frame about bodies is put on the wire."""
+        try:
+            message = BODY_MESSAGE.decode(frame[1:])
+        except Refused:
+            return
+        if isinstance(message, Forward):
+            ids = tuple([body_id(raw) for raw in message.bodies])
+            self.batches[batch_digest(ids)] = ids
+        elif isinstance(message, Held) and honest:
+            known = self.batches.get(message.batch)
+            if known is None:
+                raise Violation("I3", f"member {node} holds a batch that nobody forwarded")
+            self.held.setdefault(node, {}).update(dict.fromkeys(known))
 
-    def signed(self, node: NodeId, digest: bytes) -> None:
-        ids = self.batches.get(digest)
-        if ids is None:
-            raise Violation("I3", f"member {node} holds a batch that nobody forwarded")
-        self.held.setdefault(node, {}).update(dict.fromkeys(ids))
+    def restarted(self, name: str, node: NodeId, store: MemoryStore, ledger: Ledger) -> None:
+        """After a restart: every transaction that this node signed for is on its disk, final, or past its deadline."""
+        held = self.held.get(node)
+        if not held:
+            return
+        rows = store.scan(schema.BATCH)
+        on_disk = {body_id(raw) for _, value in rows for raw in _RAWS.decode(value)}
+        for body in held:
+            if body not in on_disk:
+                self._may_be_gone(name, body, ledger)
+
+    def _may_be_gone(self, name: str, body: BodyId, ledger: Ledger) -> None:
+        """Nothing may be missing, unless it is final at this node, or past its deadline."""
+        verdict = self.bodies.verdict_of(body)
+        if isinstance(verdict, BadBody):
+            raise Violation("I3", f"{name} signed to hold what is {verdict.reason.code}")
+        places = (self.model.bodies.get(body), self.model.places.get(verdict.digest))
+        final = any(place is not None and place[0] <= ledger.height for place in places)
+        until_ms = verdict.transaction.valid_until_ms
+        hold(
+            final or until_ms < ledger.time_ms,
+            "I3",
+            f"{name} lost a transaction that it signed to hold (deadline {until_ms}, time {ledger.time_ms})",
+        )
+
+
+_RAWS = msgspec.msgpack.Decoder(list[bytes])

@@ -61,7 +61,12 @@ class Votes:
     view_changes: int = 0
 
     def leaves(
-        self, signer: int, frame: bytes, durable: bytes | None, final_links: dict[int, bytes]
+        self,
+        signer: int,
+        _to: int | None,
+        frame: bytes,
+        durable: bytes | None,
+        final_links: dict[int, bytes],
     ) -> None:
         """A frame of an honest node is put on the wire. `durable`: the record beside its key at this moment."""
         if frame[0] != Channel.CONSENSUS:
@@ -73,6 +78,9 @@ class Votes:
         self._is_durable(signer, statement, durable)
         if statement.kind == PREPARE:
             self._stands_on_the_last(signer, statement, final_links)
+
+    def written(self, signer: int, record: bytes) -> None:
+        """A guard record has become durable: `leaves` is told of it when something rests on it."""
 
     def restarted(self, signer: int, durable: bytes | None) -> None:
         """A PREPARE whose record was durable counts, though the crash kept it from leaving."""

@@ -18,10 +18,8 @@ from tallystick.network.wire.genesis import genesis_from_json
 from tallystick.network.wire.ids import Epoch, Height, NodeId
 from tallystick.node.cli.network import network_app
 from tallystick.node.core.engines import engine_of
-from tests.sim import run, world
-from tests.sim.checkers import chain, votes
+from tests.sim import run
 from tests.sim.plan import plan_of
-from tests.sim.workload import genesis_of
 from tests.unit.raft.cluster import Cluster
 from tests.unit.wire.examples import genesis
 
@@ -63,38 +61,16 @@ def test_init_makes_a_network_of_the_engine_that_was_asked_for(tmp_path: Any) ->
     assert CliRunner().invoke(network_app, refused).exit_code == 2
 
 
-class NoVotes(votes.Votes):
-    """The checker of PBFT's statements has nothing to say about Raft's; agreement and durability are checked as ever."""
-
-    def leaves(self, *statement: Any) -> None:
-        pass
-
-    def restarted(self, *statement: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def raft_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        world, "genesis_of", lambda plan, keys: replace(genesis_of(plan, keys), engine="raft")
-    )
-    monkeypatch.setattr(world, "Votes", NoVotes)
-    for room in (run, chain):
-        monkeypatch.setattr(room, "quorum_of", majority_of)
-
-
-@pytest.mark.usefixtures("raft_world")
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(901, 909))
 def test_whole_replicas_survive_crashes_partitions_and_slow_disks(seed: int) -> None:
-    """The simulator of the PBFT replicas, without its liars: their receipts verify, with the assurance CFT."""
-    result = run.run_seed(seed, plan=with_changes(plan_of(seed), hostile={}))
+    """The simulator, as it plays Raft: its own checkers of votes and commits, and receipts with the assurance CFT."""
+    result = run.run_seed(seed, engine="raft")
     assert result.violation is None, result.violation
     assert result.height > 3
 
 
-@pytest.mark.usefixtures("raft_world")
 def test_a_receipt_of_a_raft_network_says_that_it_survives_crashes_only() -> None:
-    plan = with_changes(plan_of(20), hostile={}, faults=(), real_keys=True)
+    plan = with_changes(plan_of(20, "raft"), members=3, faults=(), real_keys=True)
     play = run.Play(plan)
     play.chaos()
     play.calm()
