@@ -2,7 +2,8 @@
 
 Decided here: the configuration after a change, or why a change is refused. A simple change touches one voter, so that old and
 new majorities overlap; larger ones pass through a joint configuration whose two halves must both agree.
-Not here: the arithmetic (`quorums`); when a change is agreed on. Today a configuration is the genesis document's for ever.
+Not here: the arithmetic (`quorums`); when a change is agreed on. An engine runs on one configuration for its whole life, and
+epochs change members (`DECISIONS.md` 22): the changes below are held to etcd's tables, and no network reaches them.
 """
 
 from collections.abc import Iterable, Mapping
