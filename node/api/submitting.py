@@ -59,14 +59,16 @@ async def submit(request: web.Request) -> web.Response:
             f"Send {JSON} or {MSGPACK}, without Content-Encoding.",
             status=415,
         )
+    bulky = kind == MSGPACK
+    if bulky:
+        _refuse_when_full(parts)  # unread: what a flood gets must cost next to nothing
     length = request.content_length
     # Without a length it may become the largest; above it, aiohttp stops reading.
     size = bounds.BODY_BYTES_MAX if length is None else min(length, bounds.BODY_BYTES_MAX)
     with parts.quotas.reading(principal.name, max(1, size)):
         body = await read_body(request)
-    if kind == MSGPACK:
-        if not present(parts.submitter, "a submit route without a submitter").has_room:
-            raise Refused(RejectReason.OVERLOADED)
+    if bulky:
+        _refuse_when_full(parts)  # others came while the body did
         bulk = _bulk(body)
         answers = await _answers(
             parts, principal, bulk.transactions, Wait(bulk.wait), bulk.timeout_ms
@@ -82,6 +84,12 @@ async def submit(request: web.Request) -> web.Response:
         return _single_refusal(answers[0], results[0])
     text = schemas.TransactionsResponse(results=results).model_dump_json()
     return web.Response(text=text, content_type=JSON)
+
+
+def _refuse_when_full(parts: ApiParts) -> None:
+    """`Refused(OVERLOADED)` while the node takes nothing; aiohttp throws away what still comes of the body."""
+    if not present(parts.submitter, "a submit route without a submitter").has_room:
+        raise Refused(RejectReason.OVERLOADED)
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tallystick.node.api import bounds
+from tallystick.node.api.submitting import JSON, MSGPACK
 from tests.security.stage import OTHER, OWN, Stage, transfer_of
 
 LARGEST = bounds.BODY_BYTES_MAX
@@ -19,7 +20,9 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-def begin(stage: Stage, token: str, framing: str = f"Content-Length: {LARGEST}") -> ssl.SSLSocket:
+def begin(
+    stage: Stage, token: str, framing: str = f"Content-Length: {LARGEST}", kind: str = JSON
+) -> ssl.SSLSocket:
     """A submission whose body begins and does not go on."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -28,7 +31,7 @@ def begin(stage: Stage, token: str, framing: str = f"Content-Length: {LARGEST}")
     connection = context.wrap_socket(bare)
     head = (
         f"POST /v1/transactions HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\n{framing}\r\n\r\n"
+        f"Content-Type: {kind}\r\n{framing}\r\n\r\n"
     )
     connection.sendall(head.encode())
     return connection
@@ -55,3 +58,12 @@ def test_bodies_under_way_have_a_bound_for_each_principal(member: Stage, framing
     last.sendall(b"{}")
     assert last.recv(12) == b"HTTP/1.1 400"
     last.close()
+
+
+def test_a_full_node_answers_bulk_before_its_body_has_come(member: Stage) -> None:
+    token = member.issuer.token("submit", 2, sub="flood")
+    member.node.room = False
+    flood = begin(member, token, kind=MSGPACK)
+    flood.settimeout(1.0)
+    assert flood.recv(12) == b"HTTP/1.1 429"
+    flood.close()
