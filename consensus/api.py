@@ -128,6 +128,8 @@ class Block:
     link: Link
     parent_link: Link
     data: bytes
+    closes: bool = False
+    """The last block of its epoch: nothing is proposed or voted for on it; its child is another engine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,13 @@ class IndexKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochAhead:
+    """A member speaks of a later epoch: the block that closed ours may be final elsewhere. A hint, never a proof."""
+
+    sender: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class ViewEntered:
     """Proposals off the chosen path may be forgotten; their transactions wait again."""
 
@@ -251,6 +260,7 @@ Effect: TypeAlias = (
     | Final
     | Behind
     | IndexKnown
+    | EpochAhead
     | ViewEntered
     | Convict
     | Alarm

@@ -37,8 +37,8 @@ def first_membership(genesis: Genesis) -> dict[bytes, bytes]:
 
 
 def change_members(working: WorkingSet, change: ChangeMembers, account: Account) -> Decision:
-    """Settled, or the first of MEMBERS_FIXED, NOT_PERMITTED, EPOCH_CLOSING, UNKNOWN_MEMBER, MEMBER_ID_USED,
-    UNKNOWN_PARTICIPANT, MEMBER_KEY_USED, MEMBER_COUNT, TOO_MANY_SPARES."""
+    """Settled, or the first of MEMBERS_FIXED, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS, UNKNOWN_MEMBER,
+    MEMBER_ID_USED, UNKNOWN_PARTICIPANT, MEMBER_KEY_USED, MEMBER_COUNT, TOO_MANY_SPARES."""
     now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
     if now is None:
         return decisions.MEMBERS_FIXED
@@ -46,6 +46,8 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
         return decisions.NOT_PERMITTED
     if working.membership is not None:
         return decisions.EPOCH_CLOSING
+    if now.epoch >= bounds.EPOCHS_PROVEN_MAX:
+        return decisions.TOO_MANY_EPOCHS
     members = {entry.id: entry for entry in now.members}
     if not members.keys() >= set(change.leaving):
         return decisions.UNKNOWN_MEMBER
@@ -69,8 +71,8 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
 
 
 def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -> Decision:
-    """Settled, or the first of MEMBERS_FIXED, UNKNOWN_MEMBER, NOT_PERMITTED, EPOCH_CLOSING, UNKNOWN_SPARE,
-    MEMBER_KEY_USED."""
+    """Settled, or the first of MEMBERS_FIXED, UNKNOWN_MEMBER, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS,
+    UNKNOWN_SPARE, MEMBER_KEY_USED."""
     now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
     if now is None:
         return decisions.MEMBERS_FIXED
@@ -81,6 +83,8 @@ def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -
         return decisions.NOT_PERMITTED
     if working.membership is not None:
         return decisions.EPOCH_CLOSING
+    if now.epoch >= bounds.EPOCHS_PROVEN_MAX:
+        return decisions.TOO_MANY_EPOCHS
     if SpareEntry(wish.spare, old.participant) not in now.spares:
         return decisions.UNKNOWN_SPARE
     new = MemberEntry(wish.spare, old.name, old.participant, wish.vote_key, wish.tls_key_hash)

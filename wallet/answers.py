@@ -18,8 +18,9 @@ Text = Annotated[str, Meta(max_length=4_096)]
 HexText = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
 State = Literal["refused", "pending", "received", "accepted", "final"]
 
-OPENINGS_MAX: Final = 4_096
-"""Brackets and braces in one JSON answer; the fullest honest one opens a few hundred. It bounds the nesting: msgspec follows
+OPENINGS_MAX: Final = 8_192
+"""Brackets and braces in one JSON answer; the fullest honest one opens a few hundred, and a few thousand after many changes of
+members. It bounds the nesting: msgspec follows
 that as deep as Python's recursion limit, which an app's libraries may have raised until the C stack overruns."""
 
 RANK: dict[str, int] = {"refused": 0, "pending": 0, "received": 1, "accepted": 2, "final": 3}

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from tallystick.network.wire.blocks import U64
 from tallystick.network.wire.codec import Codec
+from tallystick.network.wire.faults import invariant
 from tallystick.network.wire.ids import Height, Link, View
 
 PROPOSE, PREPARE, COMMIT, VIEW_CHANGE, NEW_VIEW = range(5)
@@ -56,6 +57,9 @@ class Guard:
         if record is None:
             return
         kept = GUARD_RECORD.decode(record)
+        invariant(
+            kept.epoch <= epoch, "the guard has signed in a later epoch", kept=kept.epoch, now=epoch
+        )
         self._sequence = kept.sequence
         if kept.epoch == epoch:
             self._floor, self._low, self._prepared = kept.floor, kept.low, kept.prepared
@@ -64,6 +68,11 @@ class Guard:
     @property
     def floor(self) -> View:
         return View(self._floor)
+
+    @property
+    def unused(self) -> bool:
+        """Nothing was signed in this epoch yet."""
+        return not (self._slots or self._floor or self._low or self._prepared)
 
     @property
     def sequence(self) -> int:

@@ -13,6 +13,7 @@ from tallystick.consensus.api import (
     Crypto,
     Effect,
     EngineStatus,
+    EpochAhead,
     Event,
     HandOver,
     Heard,
@@ -40,6 +41,7 @@ from tallystick.consensus.pbft.messages import (
     Standing,
     ViewChange,
     Vote,
+    epoch_of,
 )
 from tallystick.consensus.pbft.state import RECORD, PbftState
 from tallystick.consensus.pbft.synchronizer import Synchronizer
@@ -49,10 +51,12 @@ from tallystick.network.wire.ids import NodeId, View
 
 
 class Pbft:
-    """One member's engine for one epoch of one lane."""
+    """One member's engine for one epoch of one lane. After the block that closes the epoch it only helps others to finish."""
 
     def __init__(self, setup: Setup, crypto: Crypto, restored: Restored, now_ms: int) -> None:
-        timing = setup.timing
+        timing, final = setup.timing, restored.final
+        if final is not None and final.epoch != setup.epoch:
+            final = None  # it closed the epoch before: no view of ours decided anything yet
         state = PbftState(
             setup,
             crypto,
@@ -61,17 +65,17 @@ class Pbft:
             Batching(setup.block_transactions_max, setup.pipeline, timing),
             restored.final_height,
             restored.final_link,
-            restored.final,
+            final,
             View(0),
         )
         state.blocks = {block.link: block for block in restored.blocks}
-        state.high = restored.final
+        state.high = final
         if restored.record is not None:
             record = RECORD.decode(restored.record)
             state.view, state.change = record.view, record.change
             if record.high is not None:
                 state.raise_high(record.high)
-        fresh = restored.record is None and restored.guard is None
+        fresh = restored.record is None and state.guard.unused
         # View 0 needs no message to be open; any other view is entered again by the new-view message of a peer.
         state.active = state.view == 0 and state.guard.floor == 0
         state.last = state.guard.last_prepared(state.view)
@@ -144,6 +148,11 @@ class Pbft:
             said = MESSAGE.decode(message)
         except Refused as refused:
             return state.note("garbage", sender=sender, reason=refused.reason.code)
+        epoch = epoch_of(said)
+        if epoch is not None and epoch != state.setup.epoch:
+            if epoch > state.setup.epoch:
+                state.out.append(EpochAhead(sender))
+            return None
         match said:
             case Proposal():
                 ordering.on_proposal(state, sender, said)
@@ -155,7 +164,7 @@ class Pbft:
                 view_change.on_new_view(state, sender, said, now_ms)
             case Decided(certificate):
                 news = certificate.commits and certificate.height > state.final_height
-                if news and certificate.epoch == state.setup.epoch:
+                if news:
                     if not view_change.genuine_certificate(state, certificate):
                         return state.note("forged-certificate", sender=sender)
                     ordering.on_commit_certificate(state, certificate, now_ms)

@@ -133,6 +133,17 @@ Message: TypeAlias = (
 MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]
 
 
+def epoch_of(message: Message) -> Epoch | None:
+    """The epoch that a message belongs to; None for block bytes and questions about them, which belong to any."""
+    match message:
+        case Decided(certificate):
+            return certificate.epoch
+        case AskBlock() | GiveBlock():
+            return None
+        case _:
+            return message.epoch
+
+
 def certificate_digest(certificate: Certificate | None) -> bytes:
     """32 bytes that name a certificate's statement, not its set of signers."""
     if certificate is None:

@@ -54,6 +54,8 @@ def due_ms(state: PbftState) -> int | None:
     """The moment from which we may propose a child of our last proposal; None: not before something else happens."""
     if not state.leads or state.making is not None or state.head is None:
         return None
+    if state.closes(state.head[1]):
+        return None  # the pipeline drains: the child of this block is the next epoch's
     tip, (height, link) = state.tip, state.head
     carried = tip is not None and tip.link == link and height > state.final_height
     if carried and state.accepted.get(height) != link:
@@ -190,18 +192,22 @@ def _next_block(state: PbftState) -> Block | None:
         link = state.proposals.get(Height(height))
         return None if link is None else state.blocks.get(link)
 
+    def child_of(height: Height, link: Link) -> Block | None:
+        if state.closes(link):
+            return None  # another epoch's members judge it
+        child = proposed(height + 1)
+        return child if child is not None and child.parent_link == link else None
+
     last, tip = state.last, state.tip
     if last is not None and last[0] >= state.final_height:
-        child = proposed(last[0] + 1)
-        return child if child is not None and child.parent_link == last[1] else None
+        return child_of(*last)
     if last is None and tip is not None and tip.height >= state.final_height:
         block = proposed(tip.height)
         if block is not None and block.link == tip.link:
             return block
         if tip.height > state.final_height:
             return None
-    child = proposed(state.final_height + 1)
-    return child if child is not None and child.parent_link == state.final_link else None
+    return child_of(state.final_height, state.final_link)
 
 
 def on_judged(state: PbftState, judged: Judged) -> None:

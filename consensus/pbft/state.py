@@ -126,6 +126,11 @@ class PbftState:
     def faults(self) -> int:
         return faults_of(len(self.setup.vote_keys))
 
+    def closes(self, link: Link) -> bool:
+        """Whether this block is the last of our epoch: whatever stands on it is not ours to propose or to judge."""
+        block = self.blocks.get(link)
+        return block is not None and block.closes
+
     def leader_of(self, view: View) -> NodeId:
         members = self.members
         return members[view % len(members)]

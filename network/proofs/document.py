@@ -41,7 +41,7 @@ Document: TypeAlias = dict[str, Any]
 FORMAT: Final = "tallystick/receipt"
 """First field of a receipt's document: what it is, before its version."""
 
-OPENINGS_MAX: Final = 4_096
+OPENINGS_MAX: Final = 8_192
 """Brackets and braces opened in one receipt's file; the fullest receipt opens fewer. It bounds the nesting: msgspec
 follows that as deep as Python's recursion limit, which libraries raise until the C stack overruns."""
 

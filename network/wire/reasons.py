@@ -156,6 +156,12 @@ class RejectReason(Enum):
         138, "MEMBERS_FIXED", "This network's engine does not change its members."
     )
 
+    TOO_MANY_EPOCHS = _outcome(
+        139,
+        "TOO_MANY_EPOCHS",
+        "Receipts would walk through more changes of members than they hold.",
+    )
+
     @property
     def number(self) -> int:
         return self.value.number

@@ -93,7 +93,6 @@ class Ledger(Protocol):
         ...
 
 
-
 class StatusView(Protocol):
     """How the node is. `halted` is the sentence that stopped it."""
 

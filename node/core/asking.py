@@ -24,9 +24,11 @@ def ask_for_missing(
     is_on_its_way: Callable[[BodyId], bool],
     now_ms: int,
     peers: list[NodeId],
+    sources: list[NodeId],
     step: Step,
 ) -> None:
-    """Whatever is due to be asked for now. `peers`: connected members, ascending."""
+    """Whatever is due to be asked for now. `peers`: connected members, ascending. `sources`: everybody connected who has, or
+    had, or will have a vote: final blocks prove themselves, and our own members may have left meanwhile."""
     wants = judging.wants(now_ms, peers, is_on_its_way)
     if wants is not None:
         peer, ids, links = wants
@@ -34,7 +36,7 @@ def ask_for_missing(
             step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(AskBodies(ids)), peer)
         for link in links:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(AskBlockData(link)), peer)
-    if catch_up.behind:
-        asked = catch_up.ask(now_ms, peers)
+    if catch_up.wants:
+        asked = catch_up.ask(now_ms, sources)
         if asked is not None:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from tallystick.consensus.api import Block
 from tallystick.network.wire import bounds
-from tallystick.network.wire.blocks import Header, Result, link_of
+from tallystick.network.wire.blocks import NO_CHANGE, Header, Result, link_of
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import BodyId, Height, Link
@@ -49,4 +49,5 @@ def describe(encoded: bytes) -> Block | None:
 def _block(data: BlockData, encoded: bytes) -> Block:
     header = data.header
     link = link_of(header, data.result)
-    return Block(Height(header.height), link, Link(header.parent_link), encoded)
+    closes = data.result.next_epoch != NO_CHANGE
+    return Block(Height(header.height), link, Link(header.parent_link), encoded, closes)

@@ -12,7 +12,7 @@ from tallystick.network.proofs.merkle import root_of
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import link_of
 from tallystick.network.wire.faults import InvariantError, Refused
-from tallystick.network.wire.ids import Height, Link, NodeId
+from tallystick.network.wire.ids import Link, NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core.events import CheckedBody, Verdict
@@ -23,15 +23,6 @@ from tallystick.node.core.ports import VerifyVote
 
 PATIENCE_MS = 1_000
 """An answer that takes longer is asked of the next member."""
-
-SERVED_BYTES_PER_MS = 16 * 1024
-"""What one peer may have of us: 16 MB/s, three times what an observer that executes 10,000 transfers/s takes in."""
-
-SERVED_BYTES_MIN = 64 * 1024
-"""The smallest answer counts as so much: 250 questions/s, where a question is a few bytes and an answer may be 4 MB."""
-
-SERVED_AHEAD_MS = 2_000
-"""How far ahead of its rate a peer may be: eight of the largest answers at once."""
 
 RUN_BYTES_MAX = bounds.FRAME_BYTES_MAX - 64 * 1024
 """The longest run that is taken or given: what is kept under one certificate must be served in one frame one day."""
@@ -59,6 +50,10 @@ class CatchUp:
     _asked_ms: int | None = None
     _ask_from_ms: int = 0
     _turn: int = field(default=0)
+    _poll_ms: int | None = None
+    """From when on to ask although no certificate says that something is lacking."""
+    _hinted_ms: int | None = None
+    _hinted_by: NodeId | None = None
     owing: set[NodeId] = field(default_factory=set)
     """Members that we asked and that have not answered: nobody else's blocks are looked at."""
 
@@ -73,18 +68,33 @@ class CatchUp:
         if certificate.height > max(self.ledger.height, self.target.height if self.target else 0):
             self.target = certificate
 
+    def poll(self, at_ms: int | None) -> None:
+        """Ask once from this moment on (None: not), whether or not anything is known to be lacking."""
+        self._poll_ms = at_ms
+
+    def hint(self, peer: NodeId, now_ms: int) -> None:
+        """A member claims to be ahead where no certificate of ours can tell: ask it, but not more often than one waits for
+        an answer, since a claim costs nothing."""
+        if self._hinted_ms is None or now_ms >= self._hinted_ms + PATIENCE_MS:
+            self._hinted_ms, self._hinted_by, self._poll_ms = now_ms, peer, now_ms + SETTLE_MS
+
+    @property
+    def wants(self) -> bool:
+        return self.behind or self._poll_ms is not None
+
     # -- asking --------------------------------------------------------------------------------------------------------
 
     def ask(self, now_ms: int, peers: list[NodeId]) -> tuple[NodeId, AskBlocks] | None:
         """Whom to ask for what now, if anything."""
-        if self.checking is not None or not peers or now_ms < self._ask_from_ms:
+        if self.checking is not None or not peers or now_ms < self._from_ms:
             return None
         if self._asked_ms is not None and now_ms < self._asked_ms + PATIENCE_MS:
             return None
         if self._asked_ms is not None:
             self._turn += 1  # the last one was silent
         self._asked_ms = now_ms
-        peer = peers[self._turn % len(peers)]
+        hinted, self._hinted_by, self._poll_ms = self._hinted_by, None, None
+        peer = hinted if hinted in peers and not self.behind else peers[self._turn % len(peers)]
         self.owing.add(peer)
         return peer, AskBlocks(self.ledger.height + 1)
 
@@ -104,8 +114,13 @@ class CatchUp:
         if self.checking is not None:
             return None
         if self._asked_ms is None:
-            return self._ask_from_ms
-        return max(self._ask_from_ms, self._asked_ms + PATIENCE_MS)
+            return self._from_ms
+        return max(self._from_ms, self._asked_ms + PATIENCE_MS)
+
+    @property
+    def _from_ms(self) -> int:
+        """Before that nothing is asked."""
+        return self._poll_ms if self._poll_ms is not None and not self.behind else self._ask_from_ms
 
     def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:
         """The transactions to check next, or None when the answer leads nowhere (then the next member is asked)."""
@@ -126,10 +141,14 @@ class CatchUp:
         if certificate is None or not 0 <= skip < len(answer.blocks):
             return None
         blocks = answer.blocks[skip:]
-        if sum(map(_size_of, blocks)) > RUN_BYTES_MAX:
+        if sum(map(size_of, blocks)) > RUN_BYTES_MAX:
             return None
-        link = ledger.link
+        link, epoch = ledger.link, ledger.members.epoch
+        if certificate.epoch != epoch:
+            return None
         for height, block in enumerate(blocks, ledger.height + 1):
+            if block.header.epoch != epoch:
+                return None  # a run ends where its epoch does: other members certify what follows
             if block.header.height != height or block.header.parent_link != link:
                 return None
             if block.header.tx_root != root_of([body_id(raw) for raw in block.bodies]):
@@ -200,45 +219,6 @@ class CatchUp:
         return ledger.apply(certified, certificate)
 
 
-@dataclass(slots=True)
-class Served:
-    """What each peer has had of us: a question of a few bytes must not buy milliseconds of our time without end."""
-
-    _paid_until_ms: dict[NodeId, int] = field(default_factory=dict)
-
-    def may_have(self, peer: NodeId, now_ms: int) -> bool:
-        """False while the peer is too far ahead of its rate; it asks another member then."""
-        return self._paid_until_ms.get(peer, 0) <= now_ms + SERVED_AHEAD_MS
-
-    def had(self, peer: NodeId, size: int, now_ms: int) -> None:
-        """An answer of `size` bytes went to the peer."""
-        cost_ms = max(size, SERVED_BYTES_MIN) // SERVED_BYTES_PER_MS
-        self._paid_until_ms[peer] = max(now_ms, self._paid_until_ms.get(peer, 0)) + cost_ms
-
-
-def serve(ledger: Ledger, height: int) -> Blocks:
-    """A run of final blocks from `height` on that ends with a block's own certificate, bounded in bytes and blocks."""
-    blocks: list[FinalBlock] = []
-    certificate: Certificate | None = None
-    complete = size = 0
-    at = max(1, height)
-    while at <= ledger.height and len(blocks) < 2 * bounds.CATCH_UP_BLOCKS_MAX:
-        record = ledger.block(at)
-        if record is None:
-            break
-        block = FinalBlock(record.header, record.result, record.bodies)
-        size += _size_of(block)
-        if size > RUN_BYTES_MAX:
-            break
-        blocks.append(block)
-        if record.certificate.height == at:
-            complete, certificate = len(blocks), record.certificate
-            if len(blocks) >= bounds.CATCH_UP_BLOCKS_MAX or size >= bounds.CATCH_UP_BYTES:
-                break
-        at += 1
-    return Blocks(height, Height(ledger.height), tuple(blocks[:complete]), certificate)
-
-
-def _size_of(block: FinalBlock) -> int:
+def size_of(block: FinalBlock) -> int:
     """Bytes in an answer, or a little more."""
     return 300 + sum(map(len, block.bodies)) + 3 * len(block.bodies)

@@ -9,6 +9,21 @@ from tallystick.consensus import api
 from tallystick.consensus.pbft import Pbft
 from tallystick.consensus.raft import Raft, jitter_of
 from tallystick.network.wire.genesis import EngineName
+from tallystick.node.core.bystander import Bystander
+
+CULPABLE = frozenset(
+    {
+        "garbage",
+        "bad-proposal",
+        "forged-proposal",
+        "forged-vote",
+        "forged-view-change",
+        "forged-new-view",
+        "forged-certificate",
+        "forged-disagreement",
+    }
+)
+"""What the engine notes that no honest member sends."""
 
 
 def engine_of(
@@ -18,7 +33,9 @@ def engine_of(
     restored: api.Restored,
     now_ms: int,
 ) -> api.Engine:
-    """The member's engine as a start finds it."""
+    """The member's engine as a start, or the end of an epoch, finds it; a bystander's for who does not vote in this one."""
+    if setup.me not in setup.vote_keys:
+        return Bystander(setup, restored, now_ms)
     match name:
         case "pbft":
             return Pbft(setup, crypto, restored, now_ms)

@@ -27,6 +27,8 @@ class Holding:
     def enough(self, digest: bytes, batch: Batch) -> bool:
         """Have f+1 members signed that they hold the batch?"""
         members = self.ledger.members
+        if self.signer.node not in members:
+            return False  # who does not vote signs nothing
         message, holders, needed = self._message(digest), batch.holders, members.faults + 1
         if batch.durable and self.signer.node not in holders:
             holders[self.signer.node] = self.signer.sign(message)

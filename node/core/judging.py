@@ -127,6 +127,8 @@ class Judging:
         if not self.stand_on(parent, now_ms, step):
             return None
         parent_height, parent_time_ms = ledger.parent_of(parent)
+        if header.epoch != ledger.epoch_after(parent):
+            return Verdict.REFUSE, link  # on the last block of an epoch that is not final yet
         if header.height != parent_height + 1 or header.time_ms < parent_time_ms:
             return Verdict.REFUSE, link
         if parked.request.fresh:

@@ -14,7 +14,7 @@ from tallystick.contracts.state import Account
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.receipts import Status
 from tallystick.network.proofs.state_map import Layer as MapLayer
-from tallystick.network.wire.blocks import Header, Result
+from tallystick.network.wire.blocks import NO_CHANGE, Header, Result
 from tallystick.network.wire.ids import Link
 from tallystick.network.wire.reasons import BY_NUMBER
 from tallystick.node.core.block_data import BlockData
@@ -51,6 +51,11 @@ class Layer:
     state: MapLayer
     transactions: Tree
     outcomes: Tree
+
+    @property
+    def closes(self) -> bool:
+        """The last block of its epoch."""
+        return self.result.next_epoch != NO_CHANGE
 
     def tally(self) -> dict[str, object]:
         """Facts for the trace: transactions, how many settled, and how many were rejected by reason code."""

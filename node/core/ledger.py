@@ -19,11 +19,19 @@ from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import Log, Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
 from tallystick.network.proofs.state_map import StateMap, blind_of, leaf_hash
-from tallystick.network.wire.blocks import VERSION, Header, Result, genesis_link, link_of
+from tallystick.network.wire.blocks import (
+    NO_CHANGE,
+    VERSION,
+    Header,
+    Result,
+    genesis_link,
+    link_of,
+)
 from tallystick.network.wire.digest import ZERO
-from tallystick.network.wire.faults import OperationalError, invariant
+from tallystick.network.wire.faults import OperationalError, invariant, present
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
-from tallystick.network.wire.ids import BodyId, Height, Link, NodeId
+from tallystick.network.wire.ids import BodyId, Epoch, Height, Link, NodeId
+from tallystick.network.wire.membership import EPOCH_MEMBERS, EpochMembers, members_digest
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core import schema
 from tallystick.node.core.events import CheckedBody
@@ -64,6 +72,7 @@ class Ledger:
         self.genesis_hash = genesis_hash(genesis)
         self.chain = chain_of(self.genesis_hash)
         self.members = MemberSet.from_genesis(genesis)
+        """Of the epoch that the next block belongs to."""
         self.store = store
         self.state = StateMap()
         self.history = Log()
@@ -132,6 +141,10 @@ class Ledger:
             record is not None and link_of(record.header, record.result) != self.link
         ):
             raise OperationalError("the stored chain does not lead to the last final block")
+        for expected, (_, value) in enumerate(self.store.scan(schema.EPOCH), start=1):
+            self.members = self._members_in(value)
+            if self.members.epoch != expected:
+                raise OperationalError(f"the members of epoch {expected} are missing")
         now_ms = self.time_ms
         for key, value in self.store.scan(schema.REFUSED):
             valid_until_ms = int.from_bytes(value[12:20], "big")
@@ -232,6 +245,22 @@ class Ledger:
         header = self.layers[link].header
         return header.height, header.time_ms
 
+    def epoch_after(self, link: Link) -> Epoch:
+        """The epoch of a child of the certified block or layer with this link."""
+        if link == self.link:
+            return self.members.epoch
+        layer = self.layers[link]
+        return Epoch(layer.header.epoch + layer.closes)
+
+    def opening_of(self, epoch: int) -> tuple[int, EpochMembers]:
+        """(height of the block that opened it, who votes in it), of an epoch from 1 to the present one."""
+        key = schema.at_height(schema.EPOCH, epoch)
+        stored = present(self.unsaved.get(key) or self.store.get(key), "an epoch without members")
+        return int.from_bytes(stored[:8], "big"), EPOCH_MEMBERS.decode(stored[8:])
+
+    def _members_in(self, stored: bytes) -> MemberSet:
+        return MemberSet.of(EPOCH_MEMBERS.decode(stored[8:]), self.genesis.engine)
+
     def state_at(self, link: Link) -> LayeredState:
         return LayeredState(self, None if link == self.link else self.layers[link])
 
@@ -268,7 +297,7 @@ class Ledger:
             VERSION,
             self.chain,
             genesis.lane,
-            self.members.epoch,
+            self.epoch_after(parent),
             block.height,
             parent,
             self.history_root_after(parent),
@@ -276,7 +305,9 @@ class Ledger:
             proposer,
             transactions.root,
         )
-        result = Result(state.root, outcomes.root)
+        opens = changes.next_members
+        next_epoch = NO_CHANGE if opens is None else members_digest(opens)
+        result = Result(state.root, outcomes.root, next_epoch)
         link = link_of(header, result)
         known = self.layers.get(link)
         if known is not None:
@@ -314,6 +345,9 @@ class Ledger:
         layer = self.layers[link]
         invariant(layer.parent is None, "a block became final before its parent", link=link)
         invariant(layer.header.parent_link == self.link, "final block on another parent", link=link)
+        # A block and its certificate are of one epoch, since a closing block has no child before it is final.
+        epochs = (layer.header.epoch, certificate.epoch)
+        invariant(epochs == (self.members.epoch,) * 2, "final in another epoch", epochs=epochs)
         height, pairs, changes = layer.header.height, self.unsaved, layer.changes
         taken = changes.taken
         self.state.commit(layer.state)
@@ -343,7 +377,20 @@ class Ledger:
         self.height, self.link, self.header = Height(height), link, layer.header
         self.certificate = certificate
         self._drop_other_paths(layer)
+        if changes.next_members is not None:
+            opens = height.to_bytes(8, "big") + EPOCH_MEMBERS.encode(changes.next_members)
+            pairs[schema.at_height(schema.EPOCH, self.members.epoch + 1)] = opens
+            self.members = self._members_in(opens)
         return layer
+
+    def apply_up_to(self, certificate: Certificate) -> list[Layer]:
+        """The layer that the certificate names and all layers below it become certified, lowest first."""
+        path: list[Link] = []
+        layer: Layer | None = self.layers[certificate.link]
+        while layer is not None:
+            path.append(layer.link)
+            layer = layer.parent
+        return [self.apply(link, certificate) for link in reversed(path)]
 
     def drain(self) -> Pairs:
         """What must be persisted in this step, handed over once."""

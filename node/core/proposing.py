@@ -28,7 +28,7 @@ class Proposing:
     def make(self, wish: api.MakeBlock, now_ms: int, step: Step) -> api.BlockMade | None:
         """A block on the parent that the engine names. None: we cannot, and the view must pass to another leader."""
         ledger, parent, parameters = self.ledger, wish.parent_link, self.ledger.genesis.parameters
-        if not ledger.knows(parent):
+        if not ledger.knows(parent) or ledger.epoch_after(parent) != ledger.members.epoch:
             return None
         time_ms = block_time.stamp(now_ms, ledger.parent_of(parent)[1])
         taken: list[CheckedBody] = []

@@ -19,6 +19,7 @@ from tallystick.network.proofs.receipts import (
     BlockProof,
     Bundle,
     BundleItem,
+    EpochStep,
     Receipt,
     receipt_of,
 )
@@ -70,6 +71,8 @@ class LedgerReader:
         self._ledger = ledger
         self._layers: dict[int, Layer] = {}
         self._proven: dict[int, _Proven] = {}
+        self._steps: list[EpochStep] = []
+        """The changes of members so far, as far as somebody asked."""
 
     def remember(self, layer: Layer) -> None:
         """A block became final: keep its trees, its receipts are asked for next."""
@@ -165,17 +168,26 @@ class LedgerReader:
 
     def _block_proof(self, record: BlockRecord) -> BlockProof:
         certificate, height = record.certificate, record.header.height
+        epochs = self._epochs_to(record.header.epoch)
         if certificate.height == height:
-            return BlockProof(record.header, record.result, certificate)
+            return BlockProof(record.header, record.result, certificate, None, epochs)
         above = present(
             self._ledger.block(certificate.height),
             "a block is certified by one that is not there",
             height=height,
         )
         path = self._ledger.history.path(height, certificate.height)
-        return BlockProof(
-            record.header, record.result, certificate, Anchor(above.header, above.result, path)
-        )
+        anchor = Anchor(above.header, above.result, path)
+        return BlockProof(record.header, record.result, certificate, anchor, epochs)
+
+    def _epochs_to(self, epoch: int) -> tuple[EpochStep, ...]:
+        """The changes of members from genesis to this epoch."""
+        while len(self._steps) < epoch:
+            height, members = self._ledger.opening_of(len(self._steps) + 1)
+            closing = present(self._ledger.block(height), "an epoch's last block is not there")
+            step = EpochStep(closing.header, closing.result, closing.certificate, members)
+            self._steps.append(step)
+        return tuple(self._steps[:epoch])
 
 
 def _item(proven: _Proven, index: int) -> BundleItem:

@@ -11,18 +11,20 @@ from typing import assert_never
 from tallystick.consensus import api
 from tallystick.consensus.waiting import Waiting
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
-from tallystick.network.wire.ids import Link, NodeId
+from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.asking import ask_for_missing
 from tallystick.node.core.block_data import BLOCK_DATA, describe
-from tallystick.node.core.catch_up import CatchUp, Served, serve
+from tallystick.node.core.catch_up import CatchUp
 from tallystick.node.core.effects import Effects
-from tallystick.node.core.engines import engine_of
+from tallystick.node.core.engines import CULPABLE, engine_of
+from tallystick.node.core.epochs import BYSTANDER_POLL_MS, forget_epoch, refuse_all
 from tallystick.node.core.events import (
     BodiesChecked,
     CheckedBody,
@@ -56,8 +58,16 @@ from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigne
 from tallystick.node.core.proposing import Proposing
 from tallystick.node.core.quorum_reads import QuorumReads
 from tallystick.node.core.reading import LedgerReader
-from tallystick.node.core.restoring import Crypto, guard_to_repeat, restored, setup_of
-from tallystick.node.core.stalls import Moments, around
+from tallystick.node.core.restoring import (
+    Crypto,
+    guard_to_repeat,
+    next_epoch,
+    no_longer_pending,
+    restored,
+    setup_of,
+)
+from tallystick.node.core.serving import Served
+from tallystick.node.core.stalls import Moments, around, status_of
 from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Durable, Step
 
@@ -65,21 +75,6 @@ SEND_ON_MS = 1_000
 """How often the oldest waiting transactions are sent to the leader once more."""
 
 SEND_ON_COUNT = 4 * FLUSH_BODIES
-
-
-_CULPABLE = frozenset(
-    {
-        "garbage",
-        "bad-proposal",
-        "forged-proposal",
-        "forged-vote",
-        "forged-view-change",
-        "forged-new-view",
-        "forged-certificate",
-        "forged-disagreement",
-    }
-)
-"""What the engine notes that no honest member sends."""
 
 
 class Replica:
@@ -119,13 +114,8 @@ class Replica:
         self._store = store
         self._step = Step()
         self._guard_to_repeat = guard_to_repeat(self.ledger, guard)
-        self._engine = engine_of(
-            genesis.engine,
-            setup_of(self.ledger, self.me),
-            Crypto(signer, verify),
-            restored(self.ledger, self.judging, guard),
-            now_ms,
-        )
+        self._crypto = Crypto(signer, verify)
+        self._begin(restored(self.ledger, self.judging, guard), now_ms)
 
     # -- the one entry -------------------------------------------------------------------------------------------------
 
@@ -153,6 +143,34 @@ class Replica:
             self.moments.handed_over(now_ms)
         return step.effects(self._token, self._deadline_ms())
 
+    def _begin(self, restored: api.Restored, now_ms: int) -> None:
+        """The engine of the ledger's epoch."""
+        ledger = self.ledger
+        self._epoch = ledger.members.epoch
+        setup = setup_of(ledger, self.me)
+        self._engine = engine_of(ledger.genesis.engine, setup, self._crypto, restored, now_ms)
+
+    def _turn_epoch(self, now_ms: int) -> None:
+        """The last block of an epoch is final: its engine is done, and the next one begins with nothing said."""
+        step = self._step
+        guard = step.pairs.get(schema.GUARD) or self._store.get(schema.GUARD)
+        step.pairs[schema.ENGINE] = None
+        self._begin(next_epoch(self.ledger, guard), now_ms)
+        forget_epoch(self.ledger, self.judging, self.pool, self.intake.forwarding)
+        members, height = self.ledger.members.ids, self.ledger.height
+        self.moments = Moments.of(self.me, members, height, now_ms)
+        self._work = api.WorkWaiting(0, 0, 0)
+        step.note("epoch", epoch=self._epoch, votes=self.votes)
+        for peer in self._members_up():
+            self.moments.up(peer)
+            self._drive(api.PeerUp(peer), now_ms)
+        self._drive(api.Tick(), now_ms)
+
+    @property
+    def votes(self) -> bool:
+        """Whether this node is a member in the present epoch."""
+        return self.me in self.ledger.members
+
     def _start(self, now_ms: int) -> None:
         self._started = True
         self._step.guard = self._guard_to_repeat
@@ -171,6 +189,8 @@ class Replica:
                     self.intake.on_checked(token, verdicts, now_ms, self._step)
             case Persisted(token):
                 self._on_persisted(token, now_ms)
+            case Submit() if not self.votes:
+                refuse_all(event, self.intake.outcomes)
             case Submit():
                 self.intake.on_submit(event, now_ms, self._step)
             case ClientGone(token):
@@ -208,8 +228,10 @@ class Replica:
             work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
         intake.flush(now_ms, self._step)
         self._serve_readers(now_ms)
-        peers = self._members_up()
-        ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, self._step)
+        if not self.votes and not self.catch_up.wants:
+            self.catch_up.poll(now_ms + BYSTANDER_POLL_MS)
+        peers, sources, step = self._members_up(), self._sources(), self._step
+        ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, sources, step)
 
     def _serve_readers(self, now_ms: int) -> None:
         round_ = self.reads.round_due(now_ms, self.ledger.members.epoch)
@@ -262,6 +284,8 @@ class Replica:
                 self._on_catch_up(peer, payload, now_ms)
             elif peer not in self.ledger.members:
                 step.note("observer-off-its-channel", peer=peer)
+            elif not self.votes:
+                pass  # nothing is signed, so nothing is heard but final blocks
             elif channel is Channel.CONSENSUS:
                 self._drive(api.Heard(peer, payload), now_ms)
             elif channel is Channel.BODIES:
@@ -272,7 +296,10 @@ class Replica:
     def _on_catch_up(self, peer: NodeId, payload: bytes, now_ms: int) -> None:
         match CATCH_UP_MESSAGE.decode(payload):
             case AskBlocks() | AskBlockData() as asked:
-                self._serve(peer, asked, now_ms)
+                ahead = isinstance(asked, AskBlocks) and asked.height > self.ledger.height + 1
+                if ahead and peer in self.ledger.members:
+                    self.catch_up.hint(peer, now_ms)  # it has blocks that we lack
+                self._served.answer(asked, peer, self.ledger, self.judging, now_ms, self._step)
             case Blocks() as blocks:
                 bodies = self.catch_up.on_blocks(blocks) if self.catch_up.owes(peer) else None
                 if bodies is not None:
@@ -285,20 +312,6 @@ class Replica:
                 ):
                     self.judging.hold(block.link, BLOCK_DATA.decode(encoded), needed=True)
                     self._retry_judging(now_ms)
-
-    def _serve(self, peer: NodeId, asked: AskBlocks | AskBlockData, now_ms: int) -> None:
-        """Answer what a peer lacks, as long as it stays near its rate."""
-        if not self._served.may_have(peer, now_ms):
-            return self._step.note("peer-asks-too-much", peer=peer)
-        if isinstance(asked, AskBlocks):
-            answer = CATCH_UP_MESSAGE.encode(serve(self.ledger, asked.height))
-        else:
-            data = self.judging.uncommitted.get(Link(asked.link))
-            if data is None:
-                return None
-            answer = CATCH_UP_MESSAGE.encode(GiveBlockData(BLOCK_DATA.encode(data)))
-        self._served.had(peer, len(answer), now_ms)
-        return self._step.hearsay(Channel.CATCH_UP, answer, peer)
 
     def _check_for_catch_up(self, bodies: tuple[bytes, ...], now_ms: int) -> None:
         """What waits in the pool has been checked already; the rest of the run is checked first."""
@@ -320,6 +333,8 @@ class Replica:
         self._became_final(applied)
         certificate = self.ledger.certificate
         if applied and certificate is not None:
+            if not self.votes:
+                self.catch_up.poll(now_ms)  # there may be more
             self._drive(api.CaughtUp(certificate), now_ms)
 
     # -- the engine ----------------------------------------------------------------------------------------------------
@@ -332,6 +347,9 @@ class Replica:
                 answer = self._carry_out(effect, now_ms)
                 if answer is not None:
                     events.append(answer)
+            if self._epoch != self.ledger.members.epoch:
+                return self._turn_epoch(now_ms)
+        return None
 
     def _carry_out(self, effect: api.Effect, now_ms: int) -> api.Event | None:
         step = self._step
@@ -366,6 +384,8 @@ class Replica:
                 return self._behind(certificate, now_ms)
             case api.IndexKnown(round_, index):
                 self.reads.known(round_, index)
+            case api.EpochAhead(sender):
+                self.catch_up.hint(sender, now_ms)
             case api.ViewEntered():
                 self.judging.view_entered()
                 self.pool.put_back()
@@ -379,7 +399,7 @@ class Replica:
                     step.halt(sentence)
             case api.Note(name, facts):
                 step.note(name, **facts)
-                if name in _CULPABLE:
+                if name in CULPABLE:
                     step.note("peer-garbage", peer=facts["sender"], reason=name)
             case _:
                 assert_never(effect)
@@ -398,12 +418,7 @@ class Replica:
             return None
         if not self.judging.stand_on(target.link, now_ms, self._step):
             return None
-        path: list[Link] = []
-        layer: Layer | None = self.ledger.layers[target.link]
-        while layer is not None:
-            path.append(layer.link)
-            layer = layer.parent
-        self._became_final([self.ledger.apply(link, target) for link in reversed(path)])
+        self._became_final(self.ledger.apply_up_to(target))
         return api.CaughtUp(target)
 
     def _became_final(self, layers: list[Layer]) -> None:
@@ -412,11 +427,8 @@ class Replica:
             self.reader.remember(layer)
             self._step.note("block-final", height=layer.header.height, **layer.tally())
         self.judging.forget_below(keep_wants=self.catch_up.behind)
-        for key, block in (
-            list(self._store.scan(schema.PENDING)) if self.ledger.height % 64 == 0 else ()
-        ):
-            if BLOCK_DATA.decode(block).header.height <= self.ledger.height:
-                self._step.pairs[key] = None
+        if self.ledger.height % 64 == 0:
+            self._step.pairs.update(no_longer_pending(self.ledger))
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
@@ -425,17 +437,22 @@ class Replica:
         moments.append(self.reads.deadline_ms)
         if self._members_up():  # nobody to ask, nothing to wake up for
             moments.append(self.judging.deadline_ms)
-            moments.append(self.catch_up.deadline_ms if self.catch_up.behind else None)
+        if self._sources():
+            moments.append(self.catch_up.deadline_ms if self.catch_up.wants else None)
         return min(moment for moment in moments if moment is not None)
 
     def _members_up(self) -> list[NodeId]:
         """Whom we may ask: observers have nothing of their own."""
         return sorted(self.peers_up & set(self.ledger.members.ids))
 
+    def _sources(self) -> list[NodeId]:
+        """Who may have final blocks: everybody connected whose number is a member's, of whatever epoch."""
+        return sorted(peer for peer in self.peers_up if peer <= bounds.MEMBER_ID_MAX)
+
     @property
     def has_room(self) -> bool:
         """Whether clients' transactions are taken now."""
-        return self.intake.room > 0
+        return self.votes and self.intake.room > 0
 
     @property
     def leads(self) -> bool:
@@ -451,25 +468,6 @@ class Replica:
         return around(waiting, self.moments, self.judging, self.catch_up, peers, self.halted)
 
     def status(self) -> NodeStatus:
-        engine, ledger = self._engine.status(), self.ledger
-        return NodeStatus(
-            self.me,
-            ledger.genesis.engine,
-            ledger.members.epoch,
-            engine.view,
-            engine.leader,
-            ledger.height,
-            ledger.link,
-            ledger.state.root,
-            ledger.time_ms,
-            len(self.pool),
-            tuple(sorted(self.peers_up)),
-            engine.in_flight,
-            self._waiting(engine.waiting),
-            engine.alarm,
-            self.halted,
-            0,
-            tuple(sorted(self.moments.down_since_ms.items())),
-            self.catch_up.target.height if self.catch_up.target and self.catch_up.behind else None,
-            ledger.height > self.moments.began_at_height,
-        )
+        engine, pool_size = self._engine.status(), len(self.pool)
+        parts = (self.me, self.ledger, pool_size, self.peers_up, self.moments, self.catch_up)
+        return status_of(*parts, engine, self._waiting(engine.waiting), self.halted)

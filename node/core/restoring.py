@@ -62,7 +62,7 @@ def restored(ledger: Ledger, judging: Judging, guard: GuardRecord) -> api.Restor
     blocks: list[api.Block] = []
     for key, value in store.scan(schema.PENDING):
         data = BLOCK_DATA.decode(value)
-        if data.header.height > ledger.height:
+        if data.header.height > ledger.height and data.header.epoch == ledger.members.epoch:
             judging.hold(Link(key[1:]), data, needed=True)
             blocks.append(block_of(data))
     return api.Restored(
@@ -73,6 +73,18 @@ def restored(ledger: Ledger, judging: Judging, guard: GuardRecord) -> api.Restor
         ledger.link,
         blocks,
     )
+
+
+def no_longer_pending(ledger: Ledger) -> dict[bytes, bytes | None]:
+    """Rows of blocks that were kept before a vote and are final, or beaten, by now."""
+    rows = list(ledger.store.scan(schema.PENDING))
+    final = ledger.height
+    return {key: None for key, data in rows if BLOCK_DATA.decode(data).header.height <= final}
+
+
+def next_epoch(ledger: Ledger, guard: bytes | None) -> api.Restored:
+    """What an engine of the epoch that has just begun is told: nothing was said in it yet. `guard`: its newest record."""
+    return api.Restored(None, guard, ledger.certificate, ledger.height, ledger.link, ())
 
 
 def guard_to_repeat(ledger: Ledger, guard: GuardRecord) -> bytes | None:

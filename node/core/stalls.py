@@ -7,10 +7,13 @@ an answer needs. Asked by people; on the way of a payment stand two assignments 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tallystick.consensus.api import EngineStatus
 from tallystick.consensus.waiting import Phase, Waiting, names
 from tallystick.network.wire.ids import NodeId
 from tallystick.node.core.catch_up import CatchUp
 from tallystick.node.core.judging import Judging
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.status import NodeStatus
 
 
 @dataclass(slots=True)
@@ -103,3 +106,38 @@ def _judgement(waiting: Waiting, judging: Judging, peers: list[NodeId]) -> Waiti
         what = f"this node's clock: the proposed block's time is believable from {wake_ms} on"
         return replace(waiting, phase=Phase.CLOCK, unblocks=what)
     return waiting
+
+
+def status_of(
+    me: NodeId,
+    ledger: Ledger,
+    pool_size: int,
+    peers_up: Iterable[NodeId],
+    moments: Moments,
+    catch_up: CatchUp,
+    engine: EngineStatus,
+    waiting: Waiting,
+    halted: str | None,
+) -> NodeStatus:
+    """What a member tells of itself."""
+    return NodeStatus(
+        me,
+        ledger.genesis.engine,
+        ledger.members.epoch,
+        engine.view,
+        engine.leader,
+        ledger.height,
+        ledger.link,
+        ledger.state.root,
+        ledger.time_ms,
+        pool_size,
+        tuple(sorted(peers_up)),
+        engine.in_flight,
+        waiting,
+        engine.alarm,
+        halted,
+        0,
+        tuple(sorted(moments.down_since_ms.items())),
+        catch_up.target.height if catch_up.target and catch_up.behind else None,
+        ledger.height > moments.began_at_height,
+    )

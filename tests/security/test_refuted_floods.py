@@ -7,12 +7,12 @@ from tallystick.consensus.pbft.messages import Proposal
 from tallystick.network.wire.frames import Channel, pack
 from tallystick.network.wire.ids import Epoch, NodeId, View
 from tallystick.node.core.block_data import BLOCK_DATA, BlockData, block_of
-from tallystick.node.core.catch_up import SERVED_AHEAD_MS, serve
 from tallystick.node.core.events import PeerFrame, PeerUp, Tick
 from tallystick.node.core.follower import Follower
 from tallystick.node.core.judging import HEARSAY_MAX, UNCOMMITTED_MAX
 from tallystick.node.core.mempool import PEER_WAITING_MAX
 from tallystick.node.core.messages import CATCH_UP_MESSAGE, AskBlocks, Blocks, Forward
+from tallystick.node.core.serving import SERVED_AHEAD_MS, serve
 from tallystick.node.storage.memory import MemoryStore
 from tests.unit.core.lab import Lab
 

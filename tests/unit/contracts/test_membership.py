@@ -232,6 +232,16 @@ def test_a_refused_change_leaves_the_epoch_open_for_the_next_one() -> None:
     assert [reason_of(outcome) for outcome in outcomes] == [RejectReason.UNKNOWN_MEMBER, None]
 
 
+def test_so_many_changes_as_a_receipt_can_prove_and_no_more() -> None:
+    ledger = Ledger(five())
+    late = replace(membership(ledger), epoch=bounds.EPOCHS_PROVEN_MAX - 1)
+    ledger.records[MEMBERS_KEY] = MEMBERSHIP.encode(late)
+    assert refusal(ledger, activation(ledger, 0, 100)) is None
+    assert membership(ledger).epoch == bounds.EPOCHS_PROVEN_MAX
+    assert refusal(ledger, activation(ledger, 1, 200, BANK_B)) is RejectReason.TOO_MANY_EPOCHS
+    assert refusal(ledger, change(ledger, (4,))) is RejectReason.TOO_MANY_EPOCHS
+
+
 def test_a_raft_networks_members_are_fixed() -> None:
     ledger = Ledger(replace(five(), engine="raft"))
     assert MEMBERS_KEY not in ledger.records

@@ -11,11 +11,12 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.signing import Phase, vote_message
-from tallystick.node.core.catch_up import PATIENCE_MS, SETTLE_MS, CatchUp, serve
+from tallystick.node.core.catch_up import PATIENCE_MS, SETTLE_MS, CatchUp
 from tallystick.node.core.events import BodiesChecked, PeerFrame, PeerUp, Tick
 from tallystick.node.core.follower import Follower
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import CATCH_UP_MESSAGE, AskBlocks, Blocks, FinalBlock
+from tallystick.node.core.serving import serve
 from tallystick.node.storage.memory import MemoryStore
 from tests.unit.core.lab import Lab
 

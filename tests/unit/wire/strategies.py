@@ -76,7 +76,7 @@ CHANGES: st.SearchStrategy[ChangeMembers] = st.builds(
         st.builds(
             MemberEntry,
             ENTRY_IDS,
-            st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1, max_size=64),
+            st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64),
             PARTICIPANTS,
             exactly(32),
             exactly(32),
