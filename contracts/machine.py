@@ -153,7 +153,7 @@ def _decide(working: WorkingSet, checked: CheckedTransaction) -> Decision:
 
 def _outcomes(block: BlockInput, made: list[Decision]) -> list[bytes]:
     """The encoded leaves of the receipts tree. Every outcome is final today."""
-    lane, height, encode = block.lane, block.height, OUTCOME.encode
+    lane, height, encode, contracts = block.lane, block.height, OUTCOME.encode, _CONTRACTS
     leaves = []
     for index, (checked, decision) in enumerate(zip(block.transactions, made, strict=True)):
         transaction = checked.transaction
@@ -166,7 +166,7 @@ def _outcomes(block: BlockInput, made: list[Decision]) -> list[bytes]:
             _CAUSE,
             checked.body_id,
             checked.digest,
-            _CONTRACTS[type(transaction)][0],
+            contracts[type(transaction)][0],
             transaction.account,
             transaction.id,
             decision.status,

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.network.wire.reasons import RejectReason
 
@@ -46,8 +48,7 @@ class CheckBodies:
     bodies: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """What became of one submitted transaction so far. `height` and `index` say where its receipt is, once final."""
 
     state: str

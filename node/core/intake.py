@@ -436,9 +436,9 @@ class Intake:
         for index, body in enumerate(layer.bodies):
             if outcomes.awaited(body.body_id):
                 outcomes.tell(Answer("final", body.body_id, height=height, index=index))
-            rivals = self.pool.rivals(body.digest)
-            if rivals and taken.get(body.key) == body.digest:
+            if self.pool.waits(body.key) and taken.get(body.key) == body.digest:
                 # The digest is consumed: other bodies of it are repeats, answered with the same receipt.
+                rivals = self.pool.rivals(body)
                 self._leave_pool(rivals, step)
                 for rival in rivals:
                     outcomes.tell(Answer("final", rival, height=height, index=index))

@@ -353,9 +353,11 @@ class Ledger:
         self.state.commit(layer.state)
         self.history.append(tree_leaf(link))
         pairs.update(layer.rows)
+        table, place = schema.TAKEN, schema.place
         for index, body in enumerate(layer.bodies):
-            if taken.get(body.key) == body.digest:
-                pairs[schema.TAKEN + body.key] = body.digest + schema.place(height, index)
+            key, digest = body.key, body.digest
+            if taken.get(key) == digest:
+                pairs[table + key] = digest + place(height, index)
         self._consume_refused(layer)
         pairs[schema.at_height(schema.BLOCK, height)] = _encode(
             BlockRecord(

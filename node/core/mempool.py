@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from msgspec import Struct
+
 from tallystick.contracts.machine import work_of
-from tallystick.network.wire.ids import BodyId, NodeId, TxDigest
+from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.node.core.events import CheckedBody
 
 OWN_WAITING_MAX = 1_500
@@ -29,8 +31,7 @@ STRANGER = -1
 """The bank under which transactions of unknown accounts wait."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(Struct, gc=False):
     body: CheckedBody
     bank: int
     entry: NodeId
@@ -53,10 +54,9 @@ class Mempool:
     """What is in no proposal of ours."""
     _by_entry: dict[NodeId, int] = field(default_factory=dict)
     _own_by_bank: dict[int, int] = field(default_factory=dict)
-    _bodies_of: dict[TxDigest, tuple[BodyId, ...]] = field(default_factory=dict)
-    """One digest may wait in several bodies: signed twice, or signed by a stranger to get in its way."""
-    _by_key: dict[bytes, int] = field(default_factory=dict)
-    """account ‖ id → how many waiting bodies carry it."""
+    _by_key: dict[bytes, tuple[CheckedBody, ...]] = field(default_factory=dict)
+    """account ‖ id → the waiting bodies that carry it. Even one digest may wait in several: signed twice, or signed by a
+    stranger to get in its way."""
     _gone: dict[BodyId, None] = field(default_factory=dict)
     """The last ones that left."""
     _expiry: dict[int, dict[BodyId, None]] = field(default_factory=dict)
@@ -124,9 +124,7 @@ class Mempool:
         self._by_entry[waiting.entry] = self._by_entry.get(waiting.entry, 0) + 1
         if waiting.entry == self.own:
             self._own_by_bank[waiting.bank] = self._own_by_bank.get(waiting.bank, 0) + 1
-        digest, key = body.digest, body.key
-        self._bodies_of[digest] = (*self._bodies_of.get(digest, ()), body_id)
-        self._by_key[key] = self._by_key.get(key, 0) + 1
+        self._by_key[body.key] = (*self._by_key.get(body.key, ()), body)
         second = body.transaction.valid_until_ms // 1000
         due = self._expiry.get(second)
         if due is None:
@@ -176,7 +174,8 @@ class Mempool:
         """Another leader's proposal contains these."""
         for body_id in ids:
             waiting = self._all.get(body_id)
-            self._early.pop(body_id, None)
+            if self._early:
+                self._early.pop(body_id, None)
             if waiting is not None and self._banks[waiting.bank].pop(body_id, None) is not None:
                 self._ready -= 1
 
@@ -197,9 +196,10 @@ class Mempool:
                 self._banks[waiting.bank][body_id] = waiting.body
         self._ready = len(self._all) - len(self._early)
 
-    def rivals(self, digest: TxDigest) -> tuple[BodyId, ...]:
-        """Every waiting body of this digest."""
-        return self._bodies_of.get(digest, ())
+    def rivals(self, body: CheckedBody) -> tuple[BodyId, ...]:
+        """Every waiting body of this one's digest, which covers account and id."""
+        same = self._by_key.get(body.key, ())
+        return tuple([each.body_id for each in same if each.digest == body.digest])
 
     def remove(self, body_ids: Sequence[BodyId]) -> list[Waiting]:
         """These are final, or can never be. Those of them that waited."""
@@ -221,16 +221,13 @@ class Mempool:
         self._by_entry[entry] -= 1
         if entry == self.own:
             self._own_by_bank[bank] -= 1
-        bodies = self._bodies_of.pop(body.digest)
+        bodies = self._by_key.pop(body.key)
         if len(bodies) > 1:
-            self._bodies_of[body.digest] = tuple([each for each in bodies if each != body_id])
+            self._by_key[body.key] = tuple([each for each in bodies if each.body_id != body_id])
         if self._early:
             self._early.pop(body_id, None)
         if self._banks[bank].pop(body_id, None) is not None:
             self._ready -= 1
-        left_of_key = self._by_key.pop(body.key) - 1
-        if left_of_key:
-            self._by_key[body.key] = left_of_key
         self._forget_deadline(body_id, body.transaction.valid_until_ms // 1000)
 
     def _forget_deadline(self, body_id: BodyId, second: int) -> None:

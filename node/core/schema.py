@@ -3,6 +3,7 @@
 Values are canonical msgpack unless said otherwise; integers inside keys are big-endian, so that scans ascend.
 """
 
+from collections.abc import Callable
 from struct import Struct as Packing
 
 FINAL = b"m/final"
@@ -44,9 +45,8 @@ def height_in(key: bytes) -> int:
     return int.from_bytes(key[1:9], "big")
 
 
-def place(height: int, index: int) -> bytes:
-    """12 bytes."""
-    return _PLACE.pack(height, index)
+place: Callable[[int, int], bytes] = _PLACE.pack
+"""(height, index) → 12 bytes."""
 
 
 def place_in(value: bytes, offset: int) -> tuple[int, int]:

@@ -108,12 +108,12 @@ def test_one_digest_in_two_bodies_stands_once_in_a_block() -> None:
     pool.add(Waiting(own, 0, ME, b""))
     pool.add(Waiting(stolen, STRANGER, PEER, b""))
     assert len(pool.take(10, 10_000)) == 1
-    assert set(pool.rivals(own.digest)) == {own.body_id, stolen.body_id}
+    assert set(pool.rivals(own)) == {own.body_id, stolen.body_id}
     pool.remove([own.body_id])
-    assert pool.rivals(own.digest) == (stolen.body_id,)
+    assert pool.rivals(own) == (stolen.body_id,)
     assert len(pool.take(10, 10_000)) == 1
     pool.remove([stolen.body_id])
-    assert pool.rivals(own.digest) == ()
+    assert pool.rivals(own) == ()
 
 
 def test_a_dropped_proposal_puts_everything_back_in_order_of_arrival() -> None:
