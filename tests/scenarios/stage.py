@@ -5,7 +5,7 @@ did not come to it. A message waits on its wire until a play delivers or drops i
 specification (`tests/spec`) with every statement, and to agreement with every final block.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tallystick.consensus.api import (
@@ -320,10 +320,19 @@ class Stage:
         member.held[judge.block.link] = judge.block
         member.judged.append(judge)
         verdict = self.verdict(member.node, judge)
+        if self.kind == "pbft" and not self._stands_on(member, judge.block.parent_link):
+            verdict = None  # as a replica does: the ancestors are asked for, and the answer waits
         if verdict is None:
             member.parked.append(judge)
             return None
         return self._answer(member, judge, verdict)
+
+    def _stands_on(self, member: Member, link: Link) -> bool:
+        at = self.known.get(link)
+        while self.fetches and at is not None and at.height > len(member.final):
+            member.held.setdefault(at.link, at)
+            at = self.known.get(at.parent_link)
+        return member.stands_on(link)
 
     def _answer(self, member: Member, judge: Judge, verdict: Verdict) -> Judged:
         link = judge.block.link
@@ -438,7 +447,7 @@ class Stage:
         if wire.to in self.members and (wire.sender, wire.to) not in self.cut:
             self.feed(wire.to, Heard(wire.sender, wire.data))
 
-    def separate(self, pairs: set[tuple[int, int]]) -> None:
+    def separate(self, pairs: Collection[tuple[int, int]]) -> None:
         """Exactly these directed links are cut. Whoever loses a connection hears of it."""
         before = self.cut
         self.cut = {(NodeId(a), NodeId(b)) for a, b in pairs}

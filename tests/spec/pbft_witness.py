@@ -146,16 +146,19 @@ class Witness:
         self._left[signer] = message.view
 
     def _opened(self, signer: int, message: NewView) -> None:
-        view, leader = message.view, message.view % self.members
+        view = message.view
         shown = [(change.signer, self._of(change.certificate)) for change in message.changes]
-        if signer not in self.liars or leader not in self.liars:
-            distinct = len({node for node, _ in shown})
-            self._hold(distinct >= quorum_of(self.members), signer, "opens a view with too few")
-            for node, certificate in shown:
-                said = node in self.liars or certificate in self._shown.get((node, view), set())
-                self._hold(said, signer, f"shows a view change that member {node} never signed")
-        if shown:
-            self._tips.setdefault(view, set()).update(self.rules.tips([each for _, each in shown]))
+        enough = len({node for node, _ in shown}) >= quorum_of(self.members)
+        unsaid = [
+            node
+            for node, certificate in shown
+            if node not in self.liars and certificate not in self._shown.get((node, view), set())
+        ]
+        if signer in self.liars and (not enough or unsaid or view % self.members != signer):
+            return  # nobody enters a view by this
+        self._hold(enough, signer, "opens a view with too few")
+        self._hold(not unsaid, signer, f"shows view changes that {unsaid} never signed")
+        self._tips.setdefault(view, set()).update(self.rules.tips([each for _, each in shown]))
 
     def _of(self, certificate: Shown | None) -> Certificate:
         if certificate is None:

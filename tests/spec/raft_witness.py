@@ -41,6 +41,8 @@ class Witness:
     _last: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Member → (term, entry's term, height) of its last acknowledgement: its log is at least that complete."""
     _committed: dict[int, bytes] = field(default_factory=dict)
+    _committed_in: dict[int, int] = field(default_factory=dict)
+    """Height → the term in which a majority had it: leaders of earlier terms may not know."""
     _signed: dict[tuple[int, int, bytes], set[int]] = field(default_factory=dict)
 
     @property
@@ -114,8 +116,9 @@ class Witness:
             )
             placed = self._placed.setdefault((height, row.term), entry[1])
             self._hold(placed == entry[1], sender, f"has another block of term {row.term} there")
-            known = self._committed.get(height, entry[1])
-            self._hold(known == entry[1], sender, f"lacks what is committed at height {height}")
+            if self._committed_in.get(height, append.term) < append.term:
+                known = self._committed[height] == entry[1]
+                self._hold(known, sender, f"lacks what is committed at height {height}")
         committed = max(self._committed, default=0)
         self._settle(append.term)
         enough = append.commit <= max(self._committed, default=committed)
@@ -152,6 +155,7 @@ class Witness:
                 break
             link = log[height][1]
             known = self._committed.setdefault(height, link)
+            self._committed_in.setdefault(height, term)
             self._hold(known == link, None, f"two blocks are committed at height {height}")
 
     def _countersigned(self, sender: int, vote: Countersignature) -> None:
