@@ -85,7 +85,7 @@ def on_countersignature(state: RaftState, sender: NodeId, vote: Countersignature
     """Keep it; its signature is checked when a majority needs it."""
     if vote.epoch != state.setup.epoch or not state.configuration.votes(sender):
         return
-    if not state.final_height < vote.height <= state.final_height + HEIGHTS_AHEAD_MAX:
+    if not state.final_height < vote.height <= state.log.last_height + HEIGHTS_AHEAD_MAX:
         return
     box = (vote.term, vote.height)
     if box not in state.ballots and len(state.ballots) >= BALLOT_BOXES_MAX:

@@ -96,7 +96,7 @@ def _take(state: RaftState, met: int, entries: list[Entry]) -> Height | None:
     equal = min(met, state.incoming[0].block.height - 1) if state.incoming else met
     for entry in entries:
         block = entry.block
-        if block.height > state.final_height + HEIGHTS_AHEAD_MAX:
+        if block.height > state.log.last_height + HEIGHTS_AHEAD_MAX:
             break
         known = _held(state, block.height)
         fault = _contradiction(state, entry, known)

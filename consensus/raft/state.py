@@ -43,7 +43,8 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.network.wire.ids import Height, Link, NodeId, View
 
 HEIGHTS_AHEAD_MAX = 64
-"""Entries and countersignatures further above the last final block are not kept: whoever is that far behind catches up."""
+"""Entries and countersignatures further above our own log are not kept: whoever is that far behind catches up. Not above the
+last *final* block: leaders who fall one after the other leave an opening block each, and the last of them must be taken."""
 
 KEPT_BELOW_FINAL = 32
 """Final blocks that stay in the log, in memory only, so that a follower slightly behind needs no catching up."""

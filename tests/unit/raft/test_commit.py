@@ -5,7 +5,7 @@ import pytest
 from tallystick.consensus.api import HandOver, Say
 from tallystick.consensus.raft import following, replication
 from tallystick.consensus.raft.messages import MESSAGE, Acked, Append, Countersignature, Nack
-from tallystick.consensus.raft.state import RaftState, Tuning
+from tallystick.consensus.raft.state import HEIGHTS_AHEAD_MAX, RaftState, Tuning
 from tallystick.network.wire.ids import Height, View
 from tests.unit.raft.cluster import Cluster
 from tests.unit.raft.owner import Broken
@@ -89,6 +89,31 @@ def _win_and_keep_to_itself(cluster: Cluster, node: int) -> None:
                 cluster.deliver(wire)
                 cluster.sync(wire.to)
     assert member.state.leads
+
+
+def test_leaders_that_fall_in_a_row_leave_a_log_that_can_still_be_committed() -> None:
+    """Each leaves an opening block everywhere and falls before it hears of that. A bound above the last final block, rather
+    than above one's own log, would refuse the opening block that commits them all, for ever."""
+    cluster = led_by(0)
+    for turn in range(HEIGHTS_AHEAD_MAX + 3):
+        node = (turn + 1) % 3
+        cluster.lose()
+        for member in cluster.members.values():
+            member.state.clock.forget_leader()
+            member.state.clock.barred_until_ms = 0
+        _win_and_keep_to_itself(cluster, node)
+        cluster.tick(60)
+        for _ in range(3):
+            pass_on(cluster, Append, sender=node)
+            cluster.sync(node)
+            drop(cluster, lambda wire: isinstance(wire.message, Acked))
+    assert {member.state.log.last_height for member in cluster.members.values()} == {
+        HEIGHTS_AHEAD_MAX + 4
+    }
+    assert cluster.heights() == [1, 1, 1]
+    cluster.lose()
+    cluster.settle(10_000)
+    assert min(cluster.heights()) > HEIGHTS_AHEAD_MAX + 4
 
 
 def test_nack_is_not_match_and_match_never_goes_back() -> None:
