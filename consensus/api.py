@@ -99,6 +99,14 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfair:
+    """The leader of `view` passes over what waits, as `node.core.fairness` counts it."""
+
+    view: View
+    bank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     pass
 
@@ -113,6 +121,7 @@ Event: TypeAlias = (
     | PeerDown
     | ReadIndex
     | HandOver
+    | Unfair
     | Tick
 )
 

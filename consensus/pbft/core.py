@@ -24,6 +24,7 @@ from tallystick.consensus.api import (
     Restored,
     Setup,
     Tick,
+    Unfair,
     WorkWaiting,
 )
 from tallystick.consensus.batching import Batching
@@ -135,6 +136,10 @@ class Pbft:
                 reading.read(state, round_)
             case HandOver(to):
                 view_change.hand_over(state, to, now_ms)
+            case Unfair(view, bank):
+                if state.active and view == state.view and state.reaches_quorum:
+                    state.note("unfair", view=view, bank=bank)
+                    view_change.leave(state, View(view + 1), now_ms)
             case Tick():
                 pass
             case _:

@@ -24,6 +24,7 @@ from tallystick.consensus.api import (
     Restored,
     Setup,
     Tick,
+    Unfair,
     WorkWaiting,
 )
 from tallystick.consensus.batching import Batching
@@ -151,8 +152,8 @@ class Raft:
                 operations.read(state, round_, now_ms)
             case HandOver(to):
                 operations.transfer(state, to, now_ms)
-            case Tick():
-                pass
+            case Unfair() | Tick():
+                pass  # members only crash: nobody censors
             case _:
                 assert_never(event)
 

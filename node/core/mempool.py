@@ -143,17 +143,19 @@ class Mempool:
         return before
 
     def take(self, transactions_max: int, work_max: int) -> list[CheckedBody]:
-        """The next block's transactions, from the banks in turn. They stay known until `remove` or `put_back`."""
+        """The next block's transactions: the bank with the oldest first, something of each bank, of each its oldest first.
+        They stay known until `remove` or `put_back`."""
         taken: list[CheckedBody] = []
         digests: set[bytes] = set()
         work = 0
-        queues = {bank: iter(queue.values()) for bank, queue in self._banks.items() if queue}
+        oldest_first = sorted((number, bank) for bank, (_, number) in self.heads().items())
+        queues = {bank: iter(self._banks[bank].values()) for _, bank in oldest_first}
+        share = 1  # first one of each: no bank's heavy ones take the room of another's only one
         while queues and len(taken) < transactions_max:
-            share = max(1, (transactions_max - len(taken)) // len(queues))
+            work_share = max(1, (work_max - work) // len(queues))
             for bank in list(queues):
-                served = 0
-                for body in _upto(queues[bank], share):
-                    served += 1
+                served, work_before = 0, work
+                for served, body in enumerate(_upto(queues[bank], share), start=1):  # noqa: B007
                     cost = work_of(body.transaction)
                     if len(taken) == transactions_max or (taken and work + cost > work_max):
                         return self._claimed(taken)
@@ -161,9 +163,24 @@ class Mempool:
                         digests.add(body.digest)
                         taken.append(body)
                         work += cost
-                if served < share:
-                    del queues[bank]
+                    if work - work_before >= work_share:
+                        break  # heavy transactions of one bank leave room for the others'
+                else:
+                    if served < share:
+                        del queues[bank]
+            share = max(1, (transactions_max - len(taken)) // max(1, len(queues)))
         return self._claimed(taken)
+
+    def heads(self) -> dict[int, tuple[BodyId, int]]:
+        """Bank → its oldest transaction that no proposal contains, and its number among all arrivals."""
+        found = {bank: next(iter(queue)) for bank, queue in self._banks.items() if queue}
+        return {bank: (body_id, self._all[body_id].number) for bank, body_id in found.items()}
+
+    @property
+    def oldest_number(self) -> int:
+        """The number of the oldest of all; one that is still to come when nothing waits."""
+        first = next(iter(self._all.values()), None)
+        return self.arrived + 1 if first is None else first.number
 
     def oldest(self, arrived_before: int, count: int) -> list[bytes]:
         """Raw transactions that have waited longest, of the first `arrived_before` that ever came in."""

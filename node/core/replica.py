@@ -9,7 +9,6 @@ hears its own promises only then.
 from typing import assert_never
 
 from tallystick.consensus import api
-from tallystick.consensus.waiting import Waiting
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import InvariantError, Refused
@@ -41,6 +40,7 @@ from tallystick.node.core.events import (
     Verdict,
 )
 from tallystick.node.core.evidence_kept import EvidenceKept
+from tallystick.node.core.fairness import Fairness
 from tallystick.node.core.forwarding import FLUSH_BODIES
 from tallystick.node.core.intake import Intake
 from tallystick.node.core.judging import Judging
@@ -147,6 +147,7 @@ class Replica:
         """The engine of the ledger's epoch."""
         ledger = self.ledger
         self._epoch = ledger.members.epoch
+        self.fairness = Fairness(self.pool, ledger.genesis.parameters.block_transactions_max)
         setup = setup_of(ledger, self.me)
         self._engine = engine_of(ledger.genesis.engine, setup, self._crypto, restored, now_ms)
 
@@ -249,6 +250,8 @@ class Replica:
             leader = self._engine.status().leader
             if leader != self.me and len(self.pool):
                 self.intake.send_on(leader, self._arrived, SEND_ON_COUNT, self._step)
+            if leader in self.peers_up:
+                self.fairness.sent_on()
             self._arrived = self.pool.arrived
             self.intake.outcomes.sweep()
 
@@ -379,7 +382,7 @@ class Replica:
             case api.Judge():
                 return self.judging.judge(effect, now_ms, step)
             case api.Final(block, certificate):
-                self._became_final([self.ledger.apply(block.link, certificate)])
+                return self._served_fairly(self.ledger.apply(block.link, certificate))
             case api.Behind(certificate):
                 return self._behind(certificate, now_ms)
             case api.IndexKnown(round_, index):
@@ -388,6 +391,7 @@ class Replica:
                 self.catch_up.hint(sender, now_ms)
             case api.ViewEntered():
                 self.judging.view_entered()
+                self.fairness.view_entered()
                 self.pool.put_back()
                 self._step.note("pool-put-back", waiting=len(self.pool))
             case api.Convict(evidence):
@@ -420,6 +424,12 @@ class Replica:
             return None
         self._became_final(self.ledger.apply_up_to(target))
         return api.CaughtUp(target)
+
+    def _served_fairly(self, layer: Layer) -> api.Event | None:
+        """A block that votes have made final; the engine hears when its leader passes over what waits."""
+        served = self.fairness.served_by(layer.bodies)
+        self._became_final([layer])
+        return None if served is None else self.fairness.passed_over(served, self._engine)
 
     def _became_final(self, layers: list[Layer]) -> None:
         for layer in layers:
@@ -463,11 +473,8 @@ class Replica:
             return False
         return engine.leader == self.me or not engine.active
 
-    def _waiting(self, waiting: Waiting) -> Waiting:
-        peers = self._members_up()
-        return around(waiting, self.moments, self.judging, self.catch_up, peers, self.halted)
-
     def status(self) -> NodeStatus:
-        engine, pool_size = self._engine.status(), len(self.pool)
-        parts = (self.me, self.ledger, pool_size, self.peers_up, self.moments, self.catch_up)
-        return status_of(*parts, engine, self._waiting(engine.waiting), self.halted)
+        engine, pool_size, moments = self._engine.status(), len(self.pool), self.moments
+        here = (self.judging, self.catch_up, self._members_up(), self.halted)
+        parts = (self.me, self.ledger, pool_size, self.peers_up, moments, self.catch_up)
+        return status_of(*parts, engine, around(engine.waiting, moments, *here), self.halted)

@@ -1,0 +1,87 @@
+"""When a leader serves others past what waits: the censorship bound (architecture section 8; P28).
+
+Decided here: that a final block was unfair to a bank, and that so many of them are enough to leave the view. A bank's oldest
+transaction here is overdue once it has been sent on to this view's leader twice. From then on a block is unfair to that bank
+which lacks it and either holds nothing of the bank, or something of it that came here even later. An honest leader makes no
+such block: it takes the bank with the oldest transaction first, something of every bank, and of each bank the oldest first.
+Not here: what leaving a view does (the engine). Raft's leaders only crash: nothing is counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tallystick.consensus.api import Engine, Unfair
+from tallystick.network.wire.ids import BodyId
+from tallystick.node.core.events import CheckedBody
+from tallystick.node.core.mempool import STRANGER, Mempool
+
+UNFAIR_BLOCKS_MAX = 16
+"""More than the proposals that a leader may have in flight when it first hears of a transaction, and few enough that a
+censored bank waits for milliseconds under load."""
+
+
+@dataclass(slots=True)
+class _Tracked:
+    oldest: BodyId
+    since: int
+    """How many transactions had ever come in when it was found overdue: whatever is numbered above came much later."""
+    unfair: int = 0
+
+
+@dataclass(slots=True)
+class Fairness:
+    pool: Mempool
+    transactions_max: int
+    """Of a block. With more banks than that waiting, an honest block cannot hold one of each: nothing is counted."""
+    _marks: tuple[int, ...] = ()
+    """All arrivals at the last two moments at which the oldest were sent on to this leader."""
+    _banks: dict[int, _Tracked] = field(default_factory=dict)
+
+    def view_entered(self) -> None:
+        """Another leader: it owes nothing yet."""
+        self._marks = ()
+        self._banks.clear()
+
+    def sent_on(self) -> None:
+        """The oldest have been sent to the leader; called about every second."""
+        self._marks = (*self._marks, self.pool.arrived)[-3:]
+
+    def served_by(self, bodies: Sequence[CheckedBody]) -> dict[int, int] | None:
+        """Before a block leaves the pool: bank → the highest arrival number in it. None: nothing is overdue, so nothing
+        need be counted, and a block costs one comparison."""
+        if len(self._marks) < 3 or self.pool.oldest_number > self._marks[0]:
+            return None
+        served: dict[int, int] = {}
+        for body in bodies:
+            waiting = self.pool.get(body.body_id)
+            if waiting is not None:
+                served[waiting.bank] = max(served.get(waiting.bank, 0), waiting.number)
+        return served
+
+    def passed_over(self, served: dict[int, int], engine: Engine) -> Unfair | None:
+        """After it has left the pool: what the engine hears, if a bank was passed over too often."""
+        bank = self.count(served)
+        return None if bank is None else Unfair(engine.status().view, bank)
+
+    def count(self, served: dict[int, int]) -> int | None:
+        """The bank that was passed over too often, or None."""
+        heads = self.pool.heads()
+        if len(heads) > self.transactions_max:
+            return None
+        for bank in [bank for bank in self._banks if bank not in heads]:
+            del self._banks[bank]
+        for bank, (body_id, number) in sorted(heads.items()):
+            if bank == STRANGER or number > self._marks[0]:
+                self._banks.pop(bank, None)
+                continue
+            tracked = self._banks.get(bank)
+            if tracked is None or (tracked.oldest != body_id and bank in served):
+                self._banks[bank] = _Tracked(body_id, self.pool.arrived)
+                continue
+            # The one before may have passed its deadline: that is no service.
+            tracked.oldest = body_id
+            if bank not in served or served[bank] > tracked.since:
+                tracked.unfair += 1
+            if tracked.unfair >= UNFAIR_BLOCKS_MAX:
+                return bank
+        return None
