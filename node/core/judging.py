@@ -15,7 +15,7 @@ from tallystick.network.wire.blocks import VERSION
 from tallystick.network.wire.faults import InvariantError
 from tallystick.network.wire.ids import BodyId, Link, NodeId
 from tallystick.node.core import block_time
-from tallystick.node.core.block_data import BLOCK_DATA, BlockData
+from tallystick.node.core.block_data import BLOCK_DATA, BlockData, describe
 from tallystick.node.core.events import CheckedBody
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import Ledger
@@ -81,6 +81,14 @@ class Judging:
         """`needed`: we vote for it, are to judge it, or asked for it."""
         if len(self.uncommitted) < (UNCOMMITTED_MAX if needed else HEARSAY_MAX):
             self.uncommitted[link] = data
+
+    def given(self, encoded: bytes) -> bool:
+        """A peer's answer to a question for a block's bytes; False when nobody here asked."""
+        block = describe(encoded)
+        if block is None or self.wanted_blocks.pop(block.link, None) is None:
+            return False
+        self.hold(block.link, BLOCK_DATA.decode(encoded), needed=True)
+        return True
 
     def view_entered(self) -> None:
         """The engine asks anew for whatever it still wants to know."""

@@ -19,7 +19,7 @@ from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.asking import ask_for_missing
-from tallystick.node.core.block_data import BLOCK_DATA, describe
+from tallystick.node.core.block_data import BLOCK_DATA
 from tallystick.node.core.catch_up import CatchUp
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.engines import CULPABLE, engine_of
@@ -158,8 +158,7 @@ class Replica:
         step.pairs[schema.ENGINE] = None
         self._begin(next_epoch(self.ledger, guard), now_ms)
         forget_epoch(self.ledger, self.judging, self.pool, self.intake.forwarding)
-        members, height = self.ledger.members.ids, self.ledger.height
-        self.moments = Moments.of(self.me, members, height, now_ms)
+        self.moments = Moments.of(self.me, self.ledger.members.ids, self.ledger.height, now_ms)
         self._work = api.WorkWaiting(0, 0, 0)
         step.note("epoch", epoch=self._epoch, votes=self.votes)
         for peer in self._members_up():
@@ -308,12 +307,7 @@ class Replica:
                 if bodies is not None:
                     self._check_for_catch_up(bodies, now_ms)
             case GiveBlockData(encoded):
-                block = describe(encoded)
-                if (
-                    block is not None
-                    and self.judging.wanted_blocks.pop(block.link, None) is not None
-                ):
-                    self.judging.hold(block.link, BLOCK_DATA.decode(encoded), needed=True)
+                if self.judging.given(encoded):
                     self._retry_judging(now_ms)
 
     def _check_for_catch_up(self, bodies: tuple[bytes, ...], now_ms: int) -> None:

@@ -4,6 +4,7 @@ Each says what it is, how to plant it, and which named test or seed must find it
 blind; so it is mended by a better test, never by taking the mutant out.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from tallystick.consensus.accountability import guard
 from tallystick.consensus.api import Judge, Restored
 from tallystick.consensus.pbft import core, ordering, state, view_change
 from tallystick.consensus.pbft.messages import ViewChange, Vote
-from tallystick.contracts import invariants, machine
+from tallystick.contracts import invariants, machine, membership
 from tallystick.contracts.state import Account, WorkingSet
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.frames import pack
@@ -27,8 +28,10 @@ from tallystick.node.core.effects import Hearsay
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.storage.memory import MemoryStore
 from tests.mutants.killers import play, seed
+from tests.unit.consensus import test_epochs as test_engine_epochs
 from tests.unit.consensus import test_guard, test_normal_case, test_view_change
-from tests.unit.core import test_catch_up, test_judging, test_mempool, test_restart
+from tests.unit.contracts import test_membership
+from tests.unit.core import test_catch_up, test_epochs, test_judging, test_mempool, test_restart
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 Killer = Callable[[], None]
@@ -398,3 +401,47 @@ def expired_transactions_stay(patch: pytest.MonkeyPatch) -> None:
 def far_deadlines_are_taken_in(patch: pytest.MonkeyPatch) -> None:
     """A hostile member hands on a deadline ten years ahead."""
     patch.setattr(intake.Intake, "_latest_ms", lambda *_: 2**63)
+
+
+# -- members -----------------------------------------------------------------------------------------------------------
+
+
+@mutant(
+    play(test_engine_epochs.test_epoch_change_full_pipeline, 3),
+    play(
+        test_engine_epochs.test_a_hostile_leaders_child_of_the_last_block_is_not_even_judged, False
+    ),
+)
+def epoch_change_inside_the_pipeline(patch: pytest.MonkeyPatch) -> None:
+    """What stands on the block that changes the members is proposed and voted for by the old ones (P18)."""
+    patch.setattr(state.PbftState, "closes", lambda *_: False)
+
+
+@mutant(play(test_epochs.test_a_spare_waits_for_its_epoch))
+def spare_votes_in_its_old_epoch(patch: pytest.MonkeyPatch) -> None:
+    """A spare takes part as soon as it runs: with its old id the bank has two votes, and quorums do not intersect (P27)."""
+
+    def engine(name: str, setup: api.Setup, *rest: Any) -> api.Engine:
+        keys = {**setup.vote_keys, setup.me: bytes(32)}
+        return core.Pbft(dataclasses.replace(setup, vote_keys=keys), *rest)
+
+    patch.setattr(replica, "engine_of", engine)
+    patch.setattr(replica.Replica, "votes", property(lambda _: True))
+
+
+@mutant(play(test_engine_epochs.test_the_next_epoch_begins_with_no_view_and_no_certificate))
+def certificate_of_the_old_epoch_is_carried_over(patch: pytest.MonkeyPatch) -> None:
+    """The next epoch's engine shows the closing block's certificate, which its members cannot check: no view ever opens."""
+    begun = core.Pbft.__init__
+
+    def begin(self: core.Pbft, setup: Any, crypto: Any, restored: Restored, now_ms: int) -> None:
+        begun(self, setup, crypto, restored, now_ms)
+        self._state.high = restored.final
+
+    patch.setattr(core.Pbft, "__init__", begin)
+
+
+@mutant(play(test_membership.test_no_id_is_used_twice))
+def retired_ids_come_back(patch: pytest.MonkeyPatch) -> None:
+    """A bank rejoins under its old id after its disk was lost: it signs again what it has forgotten."""
+    patch.setattr(membership, "_used_ids", lambda now: {each.id for each in now.members})

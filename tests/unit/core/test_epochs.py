@@ -180,6 +180,29 @@ def test_a_full_pipeline_drains_before_the_next_epoch(pipeline: int) -> None:
     assert lab.level()
 
 
+def test_a_spare_waits_for_its_epoch() -> None:
+    """P27: it signs nothing before the block that names it is final, though it hears all and holds the key."""
+    lab = Epochs()
+    settled(lab, 0, lab.issue())
+    lab.box(2).held, lab.box(3).held = [], []
+    token = lab.submit(0, lab.activation())
+    lab.pass_time(150)
+    assert token not in lab.told
+    assert any(isinstance(message, Proposal) for message in lab.said(0))
+    for message in (*lab.said(0), *lab.said(1)):
+        lab.say(0, SPARE, message)
+    assert not lab.said(SPARE)
+    assert not lab.said_bodies(SPARE)
+    assert lab.box(SPARE).guard.read() is None
+    lab.disk_goes_on(2)
+    lab.disk_goes_on(3)
+    lab.pass_time(500)
+    closing = lab.told[token][0].height or 0
+    settled(lab, 0, lab.pay())
+    assert lab.votes(SPARE)
+    assert all((vote.epoch, vote.height > closing) == (1, True) for vote in lab.votes(SPARE))
+
+
 def test_two_changes_in_one_block_give_one_epoch_and_one_refusal() -> None:
     lab = Epochs()
     token = lab.submit(0, lab.change((), (FRESH,)), lab.activation())
