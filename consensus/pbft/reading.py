@@ -53,11 +53,13 @@ def on_show_index(state: PbftState, sender: NodeId, shown: ShowIndex, now_ms: in
         return None
     certificate = shown.certificate
     height = certificate.height if certificate is not None else Height(0)
-    news = certificate is not None and height > answers[state.setup.me]
-    if certificate is not None and news and not genuine_certificate(state, certificate):
-        return state.note("forged-certificate", sender=sender)
-    if certificate is not None and news and certificate.commits:
-        on_commit_certificate(state, certificate, now_ms)
+    if certificate is not None:
+        decides = certificate.commits and height > state.final_height
+        tells_us = decides or height > answers[state.setup.me]
+        if tells_us and not genuine_certificate(state, certificate):
+            return state.note("forged-certificate", sender=sender)
+        if decides:
+            on_commit_certificate(state, certificate, now_ms)
     answers[sender] = height
     return _confirm(state, shown.round)
 
