@@ -1,6 +1,7 @@
 """Holds PBFT engines to the specification: each signed statement must be one that `Rules` allows, given what was said before.
 
-Liars are not held to anything, and whatever they may have signed counts as signed. A statement counts from the moment at which it is
+Liars are not held to anything, and whatever they may have signed counts as signed. A watcher that sees only honest members (`unseen`)
+takes any f others for liars, and learns the root from the first vote on it. A statement counts from the moment at which it is
 durable at its signer, whether a crash kept it from leaving or not. Not here: who signed (the tests' keys are right), liveness.
 """
 
@@ -22,9 +23,11 @@ class NotAllowed(AssertionError):
 @dataclass(slots=True)
 class Witness:
     members: int
-    root: bytes
+    root: bytes | None
     describe: Callable[[bytes], Block | None]
     liars: frozenset[int] = frozenset()
+    unseen: int = 0
+    """So many members may lie, and nobody says which, nor what."""
     rules: Rules = field(default_factory=Rules)
     statements: int = 0
     _said: set[tuple[int, bytes]] = field(default_factory=set)
@@ -41,12 +44,13 @@ class Witness:
     _committed: dict[Link, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._committed[self.root] = 0
+        if self.root is not None:
+            self._committed[self.root] = 0
         self._tips[0] = {self._none}
 
     @property
     def _none(self) -> Certificate:
-        return NONE[0], NONE[1], self.root
+        return NONE[0], NONE[1], self.root or b""
 
     def said(self, signer: int, data: bytes) -> None:
         """A message that is durable at its signer, or is on its way from a liar. Raises `NotAllowed`."""
@@ -79,6 +83,9 @@ class Witness:
 
     def _voted(self, signer: int, vote: Vote) -> None:
         view, block = vote.view, (vote.height, vote.link)
+        if self.root is None and vote.height == 1:
+            self.root = vote.parent_link
+            self._committed[self.root] = 0
         self._once(signer, vote.phase, view, *block)
         self._parents.setdefault(vote.link, vote.parent_link)
         if vote.phase == Phase.PREPARE:
@@ -100,8 +107,10 @@ class Witness:
 
     def _learn_tip(self, view: int, before: tuple[Place, ...], vote: Vote) -> None:
         """A liar shows each member another new view, and nobody else hears of it: any certified tip may have been in it."""
-        if before or view % self.members not in self.liars or view == 0:
+        if before or view == 0 or not (self.unseen or view % self.members in self.liars):
             return
+        if self.unseen and view in self._tips:
+            return  # an honest leader's, or one that an honest member has passed on
         for earlier in range(view):
             if self._supported(Phase.PREPARE, earlier, vote.height, vote.link):
                 self._tips.setdefault(view, set()).add((earlier, vote.height, vote.link))
@@ -116,7 +125,13 @@ class Witness:
 
     def _supported(self, phase: int, view: int, height: int, link: Link) -> bool:
         honest = self._votes.get((phase, view, height, link), set())
-        return len(honest) + len(self.liars) >= quorum_of(self.members)
+        return len(honest) + len(self.liars) + self.unseen >= quorum_of(self.members)
+
+    def prepared_before(self, signer: int, view: int, height: int, link: bytes) -> None:
+        """A PREPARE that became durable, and that a crash kept from leaving: the next one follows it."""
+        before = self._prepared.get((signer, view), ())
+        if (height, link) not in before:
+            self._prepared[signer, view] = (*before, (height, link))
 
     def _commit(self, height: int, link: Link) -> None:
         at: Link | None = link
@@ -157,7 +172,9 @@ class Witness:
         if signer in self.liars and (not enough or unsaid or view % self.members != signer):
             return  # nobody enters a view by this
         self._hold(enough, signer, "opens a view with too few")
-        self._hold(not unsaid, signer, f"shows view changes that {unsaid} never signed")
+        self._hold(
+            len(unsaid) <= self.unseen, signer, f"shows view changes that {unsaid} never signed"
+        )
         self._tips.setdefault(view, set()).update(self.rules.tips([each for _, each in shown]))
 
     def _of(self, certificate: Shown | None) -> Certificate:

@@ -23,11 +23,14 @@ from tallystick.consensus.pbft.messages import (
     Vote,
     certificate_digest,
     changes_digest,
+    epoch_of,
 )
+from tallystick.network.proofs.certificates import faults_of
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.signing import Phase
 from tallystick.node.core.block_data import describe
 from tests.sim.checkers import Violation, hold
+from tests.spec.pbft_witness import NotAllowed, Witness
 
 NAMES = {
     PROPOSE: "PROPOSE",
@@ -59,6 +62,11 @@ class Votes:
     chain: dict[tuple[int, int], tuple[int, bytes]] = field(default_factory=dict)
     """(signer, view) → height and link of the last PREPARE."""
     view_changes: int = 0
+    witness: Witness = field(init=False)
+    """Holds the statements of the first epoch to the specification."""
+
+    def __post_init__(self) -> None:
+        self.witness = Witness(self.members, None, describe, unseen=faults_of(self.members))
 
     def leaves(
         self,
@@ -78,16 +86,24 @@ class Votes:
         self._is_durable(signer, statement, durable)
         if statement.kind == PREPARE:
             self._stands_on_the_last(signer, statement, final_links)
+        if epoch_of(MESSAGE.decode(frame[1:])) == 0:
+            try:
+                self.witness.said(signer, frame[1:])
+            except NotAllowed as error:
+                raise Violation("spec", str(error)) from error
 
     def written(self, signer: int, record: bytes) -> None:
         """A guard record has become durable: `leaves` is told of it when something rests on it."""
 
     def restarted(self, signer: int, durable: bytes | None) -> None:
         """A PREPARE whose record was durable counts, though the crash kept it from leaving."""
-        last = None if durable is None else GUARD_RECORD.decode(durable).prepared
-        if last is not None:
+        record = None if durable is None else GUARD_RECORD.decode(durable)
+        last = None if record is None else record.prepared
+        if record is not None and last is not None:
             known = self.chain.get((signer, last.view), (-1, b""))
             self.chain[signer, last.view] = max(known, (last.height, last.link))
+            if record.epoch == 0:
+                self.witness.prepared_before(signer, last.view, last.height, last.link)
 
     def _statement(self, signer: int, payload: bytes) -> Statement | None:
         message = MESSAGE.decode(payload)
