@@ -47,6 +47,7 @@ from tests.sim.checkers import Violation, hold
 from tests.sim.checkers.ballots import Ballots
 from tests.sim.checkers.chain import Chain
 from tests.sim.checkers.clients import Clients, Holders
+from tests.sim.checkers.history import History
 from tests.sim.checkers.votes import Votes
 from tests.sim.clock import Clock
 from tests.sim.crypto import Bodies, Signer, VoteKeys
@@ -65,7 +66,7 @@ MakeReplica = Callable[[Genesis, Store, VoteSigner, GuardRecord, int, VerifyVote
 
 BODIES = bytes([Channel.BODIES])
 
-_ACCUSATIONS = frozenset({"peer-garbage", "equivocation", "double-vote", "bad-bodies"})
+_ACCUSATIONS = frozenset({"peer-garbage", "equivocation", "double-vote", "bad-bodies", "convicted"})
 
 
 class Kernel(Timeline):
@@ -94,6 +95,7 @@ class Kernel(Timeline):
         self.chain = Chain(plan.quorum)
         chain_id = Ledger(self.genesis, Disk().store).chain
         self.clients = Clients(chain_id, plan.faults_max, self.keys, self.bodies, self.chain)
+        self.history = History(self.chain.model)
         self.holders = Holders(self.bodies, self.chain.model)
         self.noted: dict[str, int] = {}
         self.halts = 0
@@ -320,6 +322,8 @@ class Kernel(Timeline):
                 self.tell(host, delay_ms, BodiesChecked(token, verdicts))
             case Reply(token, answers):
                 self.clients.told(answers, host.honest)
+                if host.honest:
+                    self.history.heard(host.name, answers, self.next_count())
                 waiting = self.on_reply.pop(token, None)
                 if waiting is not None:
                     waiting(answers)
@@ -376,6 +380,7 @@ class Kernel(Timeline):
         token = self.next_count()
         for raw in bodies:
             self.clients.raws[body_id(raw)] = raw
+        self.history.sent(tuple([body_id(raw) for raw in bodies]), token)
         self.on_reply[token] = told
         self.tell(host, 0, Submit(token, bodies, wait))
         if patience_ms is not None:

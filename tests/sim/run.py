@@ -11,6 +11,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from tallystick.network.proofs import verify
+from tallystick.network.proofs.receipts import Outcome
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.transactions import Transaction
 from tallystick.network.wire.transactions.codec import decode
@@ -18,6 +19,7 @@ from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import Wait
 from tallystick.node.core.replica import Replica
 from tests.sim.checkers import Violation, hold
+from tests.sim.checkers.ballots import Ballots
 from tests.sim.crypto import Purse
 from tests.sim.hostile import Hostile
 from tests.sim.nemesis import Nemesis
@@ -60,7 +62,8 @@ class Play:
         self.draw = Random(f"clients/{plan.seed}")
         self.clients = Workload(plan, self.draw, self.purse, self)
         self.nemesis = Nemesis(plan, Random(f"nemesis/{plan.seed}"), self.world)
-        self.world.chain.on_outcome = self.clients.on_outcome
+        self.reads = Random(f"reads/{plan.seed}")
+        self.world.chain.on_outcome = self._on_outcome
         for node, nature in plan.hostile.items():
             self.world.hostile[node] = Hostile(
                 node,
@@ -72,6 +75,21 @@ class Play:
             )
 
     # -- what clients see ----------------------------------------------------------------------------------------------
+
+    def _on_outcome(self, height: int, transaction: Transaction, outcome: Outcome) -> None:
+        self.clients.on_outcome(height, transaction, outcome)
+        self.world.history.on_outcome(height, transaction, outcome, self.world.next_count())
+
+    def _read(self) -> None:
+        """A client reads a balance at some honest node, about every 100 ms; a stream of its own, so that it moves nothing else."""
+        world, draw = self.world, self.reads
+        hosts = [host for host in world.honest if host.up and world.now_ms >= host.paused_until_ms]
+        known = world.history.known
+        if hosts and known:
+            host, (account, asset) = draw.choice(hosts), draw.choice(known)
+            if host.core is not None:
+                world.history.read(host.name, host.core.ledger, account, asset)
+        world.at(1 + draw.randrange(200), self._read)
 
     def shown_ms(self) -> int:
         return EPOCH_MS + self.world.now_ms
@@ -104,6 +122,7 @@ class Play:
         """Clients and faults, until the plan's end of chaos."""
         world, plan = self.world, self.plan
         world.start_all()
+        world.at(self.reads.randrange(200), self._read)
         self._again(plan.submissions_every_ms, self.clients.send_some)
         self._again(plan.fault_every_ms, self.nemesis.strike)
         if "twins" in plan.hostile.values():
@@ -184,6 +203,13 @@ class Play:
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
 
+    def afterwards(self) -> None:
+        """What the whole run must have been, once it is over."""
+        self.world.history.check()
+        if isinstance(self.world.votes, Ballots):
+            self.world.votes.nothing_lost(self.world.chain.links)
+        self.receipts()
+
     def receipts(self) -> None:
         """Some receipts verify with nothing but the genesis document; a changed byte does not."""
         world, model = self.world, self.world.chain.model
@@ -222,7 +248,7 @@ def run_seed(
     try:
         play.chaos()
         play.calm()
-        play.receipts()
+        play.afterwards()
     except Violation as found:
         violation = found
         if found.__cause__ is not None:
