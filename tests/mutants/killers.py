@@ -2,11 +2,15 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from tests.scenarios.play import Play
 from tests.sim.run import run_seed
 from tests.unit.consensus import test_view_change
 from tests.unit.core.test_judging import Stage
+
+SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
 
 
 def play(test: Callable[..., None], *arguments: Any, lab: Any = None) -> Callable[[], None]:
@@ -36,4 +40,14 @@ def seed(number: int) -> Callable[[], None]:
             raise result.violation
 
     kill.__name__ = f"seed {number}"
+    return kill
+
+
+def scenario(name: str) -> Callable[[], None]:
+    """A golden play: its expectations, the invariants and the specification kill; its transcript alone does not."""
+
+    def kill() -> None:
+        Play.read(SCENARIOS / f"{name}.txt").perform()
+
+    kill.__name__ = f"scenario {name}"
     return kill

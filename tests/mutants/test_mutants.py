@@ -3,7 +3,8 @@
 import pytest
 
 from tallystick.network.wire.faults import InvariantError
-from tests.mutants.planted import MUTANTS, Killer, Mutant
+from tests.mutants.engines import MUTANTS
+from tests.mutants.planted import Killer, Mutant
 from tests.sim.checkers import Violation
 
 CASES = [(mutant, killer) for mutant in MUTANTS for killer in mutant.killers]

@@ -1,0 +1,195 @@
+"""Famous bugs of both engines, planted on purpose, each found by a golden play (`tests/scenarios`) or a named test.
+
+They join the list of `planted`: what is said there holds here.
+"""
+
+from typing import Any
+
+import pytest
+
+from tallystick.consensus.api import Verdict
+from tallystick.consensus.pbft import ordering
+from tallystick.consensus.raft import (
+    countersigning,
+    election_clock,
+    elections,
+    following,
+    membership,
+    quorums,
+    replication,
+)
+from tallystick.consensus.raft.messages import Append, Nack
+from tallystick.consensus.raft.state import RaftState
+from tallystick.network.wire.ids import Height, NodeId
+from tests.explorer import test_explorer
+from tests.mutants.killers import play, scenario
+from tests.mutants.planted import MUTANTS, mutant
+from tests.unit.raft import test_elections
+
+# -- Raft --------------------------------------------------------------------------------------------------------------
+
+
+@mutant(scenario("raft/figure_8"))
+def commits_old_terms_by_counting(patch: pytest.MonkeyPatch) -> None:
+    """Figure 8 (R3): an entry of an older term is committed because a majority has it."""
+
+    def commit(at: RaftState) -> None:
+        if at.leads:
+            matches = {peer: progress.match for peer, progress in at.progress.items()}
+            matches[at.me] = at.own_match
+            at.commit = max(at.commit, Height(at.configuration.committed_index(matches)))
+
+    patch.setattr(replication, "commit", commit)
+
+
+@mutant(scenario("raft/nack_is_not_match"))
+def hint_taken_for_match(patch: pytest.MonkeyPatch) -> None:
+    """A rejection moves the match index to its hint (R4; CCF 5324, 5326)."""
+    honest = replication.on_nack
+
+    def on_nack(at: RaftState, sender: NodeId, nack: Nack, now_ms: int) -> None:
+        honest(at, sender, nack, now_ms)
+        if sender in at.progress:
+            at.progress[sender].match = nack.hint_height
+
+    patch.setattr(replication, "on_nack", on_nack)
+
+
+@mutant(scenario("raft/stale_append_truncates_nothing"))
+def eager_truncation(patch: pytest.MonkeyPatch) -> None:
+    """Whatever stands beyond an append goes, conflict or not (R5; CCF 5927, 5991, 6016)."""
+    honest = following.on_append
+
+    def on_append(at: RaftState, sender: NodeId, append: Append, now_ms: int) -> None:
+        last = append.prev_height + len(append.entries)
+        if append.term == at.term and at.final_height <= last < at.log.last_height:
+            at.log.truncate_from(Height(last + 1))
+        honest(at, sender, append, now_ms)
+
+    patch.setattr(following, "on_append", on_append)
+
+
+@mutant(scenario("raft/ack_past_the_append"))
+def acknowledges_past_the_append(patch: pytest.MonkeyPatch) -> None:
+    """An acknowledgement for the whole log, whatever the append had (R6; CCF 6001)."""
+    test_explorer.acknowledges_its_whole_log(patch)
+
+
+@mutant(scenario("raft/ack_past_the_append"))
+def commit_index_past_the_append(patch: pytest.MonkeyPatch) -> None:
+    """The leader's commit index is followed to the end of the own log (R6)."""
+    test_explorer.commit_index_past_the_append(patch)
+
+
+@mutant(scenario("raft/vote_survives_a_crash"))
+def raft_vote_not_durable(patch: pytest.MonkeyPatch) -> None:
+    """A vote is forgotten in a crash, and given again in the same term (R10; PySyncObj)."""
+    test_explorer.vote_not_persisted(patch)
+
+
+@mutant(scenario("raft/incomplete_log_gets_no_vote"))
+def any_log_may_lead(patch: pytest.MonkeyPatch) -> None:
+    """Votes do not look at the candidate's log."""
+    test_explorer.any_log_may_lead(patch)
+
+
+@mutant(scenario("raft/countersign_after_commit"))
+def countersigned_at_append(patch: pytest.MonkeyPatch) -> None:
+    """What is appended is signed at once: the receipt names a block that the next leader overwrites (R15)."""
+    honest = countersigning.sign
+
+    def sign(at: RaftState, now_ms: int) -> None:
+        commit, at.commit = at.commit, at.log.last_height
+        honest(at, now_ms)
+        at.commit = commit
+
+    patch.setattr(countersigning, "sign", sign)
+
+
+@mutant(scenario("raft/low_term_is_told"))
+def leader_of_a_lower_term_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Its append gets no answer, so that it never learns of the later term (R8; etcd 8243, 8501)."""
+    honest = following.on_append
+
+    def on_append(at: RaftState, sender: NodeId, append: Append, now_ms: int) -> None:
+        if append.term >= at.term:
+            honest(at, sender, append, now_ms)
+
+    patch.setattr(following, "on_append", on_append)
+
+
+@mutant(scenario("raft/prevote_disturbs_nobody"))
+def no_trial_and_no_loyalty(patch: pytest.MonkeyPatch) -> None:
+    """Who hears no leader stands at once, and everybody listens (R9; Cloudflare, 2020-11-02)."""
+    patch.setattr(elections, "campaign", elections.stand)
+    patch.setattr(election_clock.ElectionClock, "is_loyal", lambda *_: False)
+
+
+@mutant(scenario("raft/check_quorum"))
+def leader_without_a_quorum_goes_on(patch: pytest.MonkeyPatch) -> None:
+    """A leader that nobody hears keeps its leadership, and serves what is stale (R9, R14)."""
+    patch.setattr(replication, "check_quorum", lambda *_: None)
+
+
+@mutant(
+    play(test_elections.test_election_during_reconfiguration_needs_a_majority_of_each_half),
+    play(test_elections.test_commit_during_reconfiguration_needs_a_majority_of_each_half),
+)
+def quorum_of_the_union(patch: pytest.MonkeyPatch) -> None:
+    """A joint configuration counts over both halves together (R2; CCF 3948, 4018, 4049)."""
+    tally, index = quorums.joint_tally, quorums.joint_committed_index
+
+    def union_tally(voters: Any, outgoing: Any, votes: Any) -> Any:
+        return tally({*voters, *outgoing}, (), votes)
+
+    def union_index(voters: Any, outgoing: Any, acknowledged: Any) -> Any:
+        return index({*voters, *outgoing}, (), acknowledged)
+
+    patch.setattr(membership, "joint_tally", union_tally)
+    patch.setattr(membership, "joint_committed_index", union_index)
+
+
+@mutant(play(test_elections.test_membership_needs_a_commit_of_the_current_term_and_one_change_at_a_time))  # fmt: skip
+def membership_changes_at_any_time(patch: pytest.MonkeyPatch) -> None:
+    """A change begins before the leader has committed an entry of its own term (R1; raft-dev t4xj6dJTP6E)."""
+    patch.setattr(test_elections, "may_begin_change", lambda **_: True)
+
+
+@mutant(scenario("raft/unsynced_vote_never_left"))
+def promises_of_raft_leave_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A vote leaves before it is on the disk (R10; etcd 14370, 13766)."""
+    patch.setattr(RaftState, "promise", RaftState.say)
+
+
+# -- PBFT --------------------------------------------------------------------------------------------------------------
+
+
+@mutant(scenario("pbft/prepared_poison_stops"))
+def poisoned_tip_does_not_stop(patch: pytest.MonkeyPatch) -> None:
+    """f+1 members execute a prepared tip otherwise, and the network goes on without it (P25)."""
+    honest = ordering.on_disagree
+
+    def on_disagree(at: Any, sender: NodeId, said: Any) -> None:
+        honest(at, sender, said)
+        at.halted = False
+        at.out = [each for each in at.out if not getattr(each, "halt", False)]
+
+    patch.setattr(ordering, "on_disagree", on_disagree)
+
+
+@mutant(scenario("pbft/poison_block"), scenario("pbft/leader_ten_years_ahead"))
+def votes_before_it_executes(patch: pytest.MonkeyPatch) -> None:
+    """PREPARE is for an order, whatever it results in, and whatever its time is (P15, P19)."""
+    honest = ordering.on_judged
+
+    def on_judged(at: Any, judged: Any) -> None:
+        verdict = Verdict.ACCEPT
+        honest(at, type(judged)(judged.view, judged.link, verdict, judged.link))
+
+    patch.setattr(ordering, "on_judged", on_judged)
+
+
+MODULE_MUTANTS = {each.name for each in MUTANTS if each.plant.__module__ == __name__}
+"""The names of what this module plants."""
+
+__all__ = ["MODULE_MUTANTS", "MUTANTS"]
