@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tallystick.consensus.api import Engine, Unfair
+from tallystick.contracts.machine import work_of
+from tallystick.network.wire.genesis import Parameters
 from tallystick.network.wire.ids import BodyId
 from tallystick.node.core.events import CheckedBody
 from tallystick.node.core.mempool import STRANGER, Mempool
@@ -33,9 +35,15 @@ class Fairness:
     pool: Mempool
     transactions_max: int
     """Of a block. With more banks than that waiting, an honest block cannot hold one of each: nothing is counted."""
+    work_max: int
+    """Of a block, and the same: one of each bank must fit into half of it, for the leader's oldest may be heavier than ours."""
     _marks: tuple[int, ...] = ()
     """All arrivals at the last two moments at which the oldest were sent on to this leader."""
     _banks: dict[int, _Tracked] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pool: Mempool, parameters: Parameters) -> "Fairness":
+        return cls(pool, parameters.block_transactions_max, parameters.block_work_max)
 
     def view_entered(self) -> None:
         """Another leader: it owes nothing yet."""
@@ -58,6 +66,11 @@ class Fairness:
                 served[waiting.bank] = max(served.get(waiting.bank, 0), waiting.number)
         return served
 
+    def _work(self, heads: dict[int, tuple[BodyId, int]]) -> int:
+        """What one of each bank costs."""
+        waiting = [self.pool.get(body_id) for body_id, _ in heads.values()]
+        return sum(work_of(each.body.transaction) for each in waiting if each is not None)
+
     def passed_over(self, served: dict[int, int], engine: Engine) -> Unfair | None:
         """After it has left the pool: what the engine hears, if a bank was passed over too often."""
         bank = self.count(served)
@@ -66,7 +79,7 @@ class Fairness:
     def count(self, served: dict[int, int]) -> int | None:
         """The bank that was passed over too often, or None."""
         heads = self.pool.heads()
-        if len(heads) > self.transactions_max:
+        if len(heads) > self.transactions_max or 2 * self._work(heads) > self.work_max:
             return None
         for bank in [bank for bank in self._banks if bank not in heads]:
             del self._banks[bank]

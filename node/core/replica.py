@@ -147,7 +147,7 @@ class Replica:
         """The engine of the ledger's epoch."""
         ledger = self.ledger
         self._epoch = ledger.members.epoch
-        self.fairness = Fairness(self.pool, ledger.genesis.parameters.block_transactions_max)
+        self.fairness = Fairness.of(self.pool, ledger.genesis.parameters)
         setup = setup_of(ledger, self.me)
         self._engine = engine_of(ledger.genesis.engine, setup, self._crypto, restored, now_ms)
 

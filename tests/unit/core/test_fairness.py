@@ -96,7 +96,7 @@ def test_no_honest_leader_is_left_however_uneven_the_load(seed: int) -> None:
 
 def test_what_the_leader_cannot_have_heard_yet_is_not_held_against_it() -> None:
     pool = Mempool(NodeId(0))
-    fair = Fairness(pool, 10)
+    fair = Fairness(pool, 10, 1_000)
     (body,) = bodies(1)
     pool.add(Waiting(body, 1, NodeId(0), b""))
     fair.sent_on()
@@ -106,9 +106,11 @@ def test_what_the_leader_cannot_have_heard_yet_is_not_held_against_it() -> None:
     assert fair.served_by(()) == {}
 
 
-def overdue(banks: int, each: int = 1, transactions_max: int = 10) -> tuple[Mempool, Fairness]:
+def overdue(
+    banks: int, each: int = 1, transactions_max: int = 10, work_max: int = 1_000
+) -> tuple[Mempool, Fairness]:
     pool = Mempool(NodeId(0))
-    fair = Fairness(pool, transactions_max)
+    fair = Fairness(pool, transactions_max, work_max)
     for number, body in enumerate(bodies(banks * each)):
         pool.add(Waiting(body, number % banks, NodeId(0), b""))
     for _ in range(3):
@@ -146,6 +148,8 @@ def test_another_view_begins_with_a_clean_sheet() -> None:
 
 def test_more_banks_than_a_block_has_room_for_are_not_counted() -> None:
     _, fair = overdue(3, transactions_max=2)
+    assert {fair.count({7: 99}) for _ in range(40)} == {None}
+    _, fair = overdue(3, work_max=5 * work_of(bodies(1)[0].transaction))
     assert {fair.count({7: 99}) for _ in range(40)} == {None}
 
 
