@@ -1,61 +1,68 @@
 """Plays seeds of the simulator: whole networks in virtual time, with faults, clients and checkers (see tests/sim).
 
-`--seeds A-B` plays those, `--minutes N` as many as fit. Prints each failing seed with the invariant that broke and the command
-that replays it; exit code 1 if there was one. `--json FILE` writes {"seeds", "events", "failures": [[seed, invariant], ...]}.
+`--seeds A-B` plays those, `--minutes N` as many as fit, each once and in order. Prints each failing seed with the invariant that
+broke, the command that replays it, and the smallest plan found that breaks the same one; exit code 1 if there was one.
+`--json FILE` and `--summary FILE.md` write what was played: seeds, events, virtual hours, faults, failures, commit, date.
 """
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from itertools import count, islice
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.sim.run import run_seed
+from tests.sim.campaign import Campaign, play, smallest
+from tests.sim.plan import plan_of
+from tests.sim.shrink import replay_command
 
 CAMPAIGN_FROM = 1_000_000
 """Campaigns begin here, so that they play other seeds than the tests."""
-
-AHEAD = 8
-"""Seeds handed to the workers beyond those that are being played."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--engine", choices=("pbft", "raft"), default="pbft")
     parser.add_argument("--seeds", metavar="A-B", help="first and last seed, both played")
     parser.add_argument("--minutes", type=float, help="play as many seeds as fit")
     parser.add_argument("--from", dest="first", type=int, default=CAMPAIGN_FROM, metavar="A")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--summary", type=Path, metavar="FILE.md")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--no-shrink", action="store_true", help="only name the failing seeds")
     options = parser.parse_args()
     seeds, until = _range(parser, options)
 
-    started = time.monotonic()
-    played = events = 0
-    failures: list[tuple[int, str]] = []
-    for seed, seen, invariant, sentence in _play(seeds, until, options.jobs):
-        played += 1
-        events += seen
-        if invariant is not None:
-            failures.append((seed, invariant))
-            print(f"seed {seed}: {invariant}: {sentence}\n  ./scripts/replay {seed}", flush=True)
-        elif played % 50 == 0:
-            print(f"{played} seeds, {events} events, {len(failures)} failures", flush=True)
-    took_s = time.monotonic() - started
+    campaign, started = Campaign(options.engine), time.monotonic()
+    for told in play(options.engine, seeds, until, options.jobs):
+        campaign.add(told)
+        if told.invariant is not None:
+            command = replay_command(plan_of(told.seed, options.engine))
+            print(f"seed {told.seed}: {told.invariant}: {told.sentence}\n  {command}", flush=True)
+        elif campaign.seeds % 50 == 0:
+            failed = len(campaign.failures)
+            print(
+                f"{campaign.seeds} seeds, {campaign.events} events, {failed} failures", flush=True
+            )
+    campaign.took_s = time.monotonic() - started
     print(
-        f"{played} seeds, {events} events in {took_s:.0f} s"
-        f" ({events / max(took_s, 0.001):,.0f} events/s): {len(failures)} failures"
+        f"{campaign.seeds} seeds, {campaign.events} events in {campaign.took_s:.0f} s"
+        f" ({campaign.events / max(campaign.took_s, 0.001):,.0f} events/s):"
+        f" {len(campaign.failures)} failures",
+        flush=True,
     )
     if options.json is not None:
-        report = {"seeds": played, "events": events, "failures": sorted(failures)}
-        options.json.write_text(json.dumps(report) + "\n")
-    return 1 if failures else 0
+        options.json.write_text(campaign.report())
+    if options.summary is not None:
+        options.summary.write_text(campaign.summary())
+    if not options.no_shrink:
+        for seed, invariant in campaign.failures[:3]:
+            print(f"smallest that breaks {invariant}: {smallest(options.engine, seed, invariant)}")
+    return 1 if campaign.failures else 0
 
 
 def _range(
@@ -72,25 +79,6 @@ def _range(
         return range(int(first), int(last if dash else first) + 1), until
     except ValueError:
         parser.error("--seeds wants two numbers, such as 1-200")
-
-
-def _play(
-    seeds: Iterable[int], until: float | None, jobs: int
-) -> Iterator[tuple[int, int, str | None, str]]:
-    """Results in the order of the seeds; at most a few more than the workers are handed out ahead."""
-    source = iter(seeds)
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        waiting = [pool.submit(_one, seed) for seed in islice(source, jobs + AHEAD)]
-        while waiting:
-            yield waiting.pop(0).result()
-            if until is None or time.monotonic() < until:
-                waiting.extend(pool.submit(_one, seed) for seed in islice(source, 1))
-
-
-def _one(seed: int) -> tuple[int, int, str | None, str]:
-    result = run_seed(seed)
-    broken = result.violation
-    return seed, result.events, broken.invariant if broken else None, broken.sentence if broken else ""  # fmt: skip
 
 
 if __name__ == "__main__":

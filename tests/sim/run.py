@@ -46,6 +46,7 @@ class Result:
     noted: dict[str, int]
     struck: dict[str, int]
     """What the nemesis did."""
+    virtual_ms: int
     story: tuple[str, ...] = ()
     cause: str = ""
 
@@ -263,6 +264,7 @@ def run_seed(
         world.clients.answers,
         world.noted,
         play.nemesis.struck,
+        world.now_ms,
         tuple(world.story or ()),
         cause,
     )
