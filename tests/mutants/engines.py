@@ -1,4 +1,4 @@
-"""Famous bugs of both engines, planted on purpose, each found by a golden play (`tests/scenarios`) or a named test.
+"""Famous bugs of both engines (and a few beside them), planted on purpose, each found by a golden play (`tests/scenarios`) or a named test.
 
 They join the list of `planted`: what is said there holds here.
 """
@@ -15,16 +15,21 @@ from tallystick.consensus.raft import (
     elections,
     following,
     membership,
+    operations,
     quorums,
     replication,
 )
 from tallystick.consensus.raft.messages import Append, Nack
 from tallystick.consensus.raft.state import RaftState
+from tallystick.contracts import authority, machine
 from tallystick.network.wire.ids import Height, NodeId
+from tallystick.node.core import fairness
 from tests.explorer import test_explorer
 from tests.mutants.killers import play, scenario
 from tests.mutants.planted import MUTANTS, mutant
-from tests.unit.raft import test_elections
+from tests.unit.contracts import test_machine
+from tests.unit.core import test_fairness
+from tests.unit.raft import test_elections, test_operations
 
 # -- Raft --------------------------------------------------------------------------------------------------------------
 
@@ -161,6 +166,19 @@ def promises_of_raft_leave_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RaftState, "promise", RaftState.say)
 
 
+@mutant(play(test_operations.test_a_leader_that_was_replaced_while_it_slept_serves_no_stale_read))
+def read_confirmed_by_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A leader takes itself for current, as with a lease that a pause outlives (R14; etcd 20418)."""
+    honest = operations.confirm_reads
+
+    def confirm_reads(at: RaftState) -> None:
+        for progress in at.progress.values():
+            progress.round = at.round
+        honest(at)
+
+    patch.setattr(operations, "confirm_reads", confirm_reads)
+
+
 # -- PBFT --------------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +205,23 @@ def votes_before_it_executes(patch: pytest.MonkeyPatch) -> None:
         honest(at, type(judged)(judged.view, judged.link, verdict, judged.link))
 
     patch.setattr(ordering, "on_judged", on_judged)
+
+
+@mutant(play(test_fairness.test_a_leader_that_never_serves_one_bank_is_left_and_the_next_one_serves_it))  # fmt: skip
+def censoring_leader_stays(patch: pytest.MonkeyPatch) -> None:
+    """A leader fills its blocks with payments of its friends, and nobody minds (P28)."""
+    patch.setattr(fairness.Fairness, "served_by", lambda *_: None)
+
+
+@mutant(play(test_machine.test_exactly_the_threshold_of_keys_signs))
+def more_signatures_than_needed(patch: pytest.MonkeyPatch) -> None:
+    """One signature too many is as good: a copy without it is ordered first, and the original is a duplicate (L5)."""
+    honest = authority.meets
+
+    def meets(account: Any, witnesses: Any) -> bool:
+        return honest(account, witnesses[: account.threshold])
+
+    patch.setattr(machine, "meets", meets)
 
 
 MODULE_MUTANTS = {each.name for each in MUTANTS if each.plant.__module__ == __name__}
