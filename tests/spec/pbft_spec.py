@@ -1,6 +1,6 @@
 """Chain-linked PBFT as an explicit relation: what a member may sign, given what has been signed (DIVERGENCE.md of consensus/pbft).
 
-`Rules` is the protocol, one method per rule. `search` plays every order of its actions within a bound, with one liar among four;
+`Rules` is the protocol, one method per rule. `search.search` plays every order of its actions within a bound, with one liar among four;
 `pbft_witness` holds real engines to the same rules. A weakened rule is a subclass that overrides one method: the search must then
 find two blocks committed at one height.
 
@@ -9,7 +9,6 @@ The liar keeps nothing: its vote for anything exists, so two honest votes of thr
 anything to anybody. A statement of view v rests on statements of views up to v, so the views can be played one after another.
 """
 
-from collections import deque
 from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -144,14 +143,6 @@ class State(NamedTuple):
     """The three honest ones, sorted: they are interchangeable."""
 
 
-@dataclass
-class Found:
-    states: int = 0
-    broken: tuple[str, str] | None = None
-    """Two committed blocks that exclude each other."""
-    trace: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class World:
     rules: Rules = field(default_factory=Rules)
@@ -163,6 +154,19 @@ class World:
     def blocks(self) -> list[str]:
         runs = [product("ab", repeat=height) for height in range(1, self.heights + 1)]
         return ["".join(payloads) for run in runs for payloads in run]
+
+    def start(self) -> State:
+        return State()
+
+    def canonical(self, state: State) -> State:
+        return state  # its members are sorted as they move
+
+    def fault(self, state: State) -> str:
+        links = sorted(str(link) for link in state.committed)
+        for one, other in combinations(links, 2):
+            if not _one_chain(one, other):
+                return f"{one} and {other} are committed"
+        return ""
 
     def next(self, state: State) -> Iterator[tuple[str, State]]:
         yield from self._prepares(state)
@@ -272,33 +276,3 @@ def _tip_sets(
         found.add(frozenset().union(*(rules.tips(quorum) for quorum in quorums)))
     largest = [tips for tips in found if not any(tips < other for other in found)]
     return sorted(largest, key=lambda tips: sorted(str(tip) for tip in tips))
-
-
-def search(world: World, states_max: int) -> Found:
-    """Every state within the world's bound, nearest first. `broken` comes with a shortest trace. Raises past `states_max`."""
-    start = State()
-    came: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        state = queue.popleft()
-        for what, after in world.next(state):
-            if after in came:
-                continue
-            came[after] = (state, what)
-            links = sorted(str(link) for link in after.committed)
-            for one, other in combinations(links, 2):
-                if not _one_chain(one, other):
-                    return Found(len(came), (one, other), _trace(came, after))
-            queue.append(after)
-        if len(came) > states_max:
-            raise AssertionError(f"more than {states_max} states: the bound of the search is wrong")
-    return Found(len(came))
-
-
-def _trace(came: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    lines: list[str] = []
-    step = came[state]
-    while step is not None:
-        lines.append(step[1])
-        step = came[step[0]]
-    return lines[::-1]

@@ -9,7 +9,6 @@ of a term only grow. So messages are not kept: whatever follows from these histo
 needs no action of its own: what it forgets (leadership, the commit index), a member may simply never use again.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -107,13 +106,6 @@ class State(NamedTuple):
     terms: tuple[Term, ...]
     settled: Log = ()
     """The longest log that anybody knew to be committed."""
-
-
-@dataclass
-class Found:
-    states: int = 0
-    broken: str = ""
-    trace: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -303,28 +295,3 @@ def _renamed(state: State, order: list[int]) -> State:
         for said in state.terms
     )
     return State(tuple(state.members[old] for old in order), terms, state.settled)
-
-
-def search(world: World, states_max: int) -> Found:
-    """Every state within the bound, nearest first; `broken` comes with a shortest trace. Raises past `states_max`."""
-    start = world.canonical(world.start())
-    came: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        state = queue.popleft()
-        for what, moved in world.next(state):
-            after = world.canonical(moved)
-            if after in came:
-                continue
-            came[after] = (state, what)
-            fault = world.fault(after)
-            if fault:
-                trace, step = [fault], came[after]
-                while step is not None:
-                    trace.append(step[1])
-                    step = came[step[0]]
-                return Found(len(came), fault, trace[::-1])
-            queue.append(after)
-        if len(came) > states_max:
-            raise AssertionError(f"more than {states_max} states: the bound of the search is wrong")
-    return Found(len(came))
