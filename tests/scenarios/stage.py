@@ -6,7 +6,6 @@ specification (`tests/spec`) with every statement, and to agreement with every f
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 
 from tallystick.consensus.api import (
     Alarm,
@@ -36,13 +35,13 @@ from tallystick.consensus.api import (
     Timing,
     Verdict,
     ViewEntered,
-    WorkWaiting,
 )
 from tallystick.consensus.pbft import Pbft
 from tallystick.consensus.raft import Raft, jitter_of
 from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
+from tests.scenarios.members import Broken, Disk, Member, Step, Wire, hold
 from tests.spec import pbft_witness, raft_witness
 from tests.unit.consensus.table import CHAIN, GENESIS, Keys, describe, keys_of, make_block
 
@@ -51,89 +50,6 @@ ROUNDS_MAX = 300
 """Messages that beget messages for longer than this never end."""
 
 Answer = Verdict | None
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-def hold(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise Broken(sentence)
-
-
-@dataclass(slots=True)
-class Disk:
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: dict[Link, Block] = field(default_factory=dict)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """What one step wants durable, and the promises that wait for it."""
-
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: list[Block] = field(default_factory=list)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-    promises: list[Say] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.record or self.guard or self.kept or self.final or self.promises)
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    sender: NodeId
-    to: NodeId
-    data: bytes
-
-
-@dataclass(slots=True)
-class Member:
-    node: NodeId
-    engine: Engine
-    disk: Disk
-    final: list[Block]
-    certificate: Certificate | None = None
-    held: dict[Link, Block] = field(default_factory=dict)
-    executed: set[Link] = field(default_factory=set)
-    parked: list[Judge] = field(default_factory=list)
-    behind: Certificate | None = None
-    steps: list[Step] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
-    judged: list[Judge] = field(default_factory=list)
-    pool: int = 0
-    up: bool = True
-    slow: bool = False
-
-    @property
-    def link(self) -> Link:
-        return self.final[-1].link if self.final else GENESIS
-
-    @property
-    def waiting(self) -> WorkWaiting:
-        """Every block that is not final counts as one transaction that is not."""
-        height = len(self.final)
-        open_blocks = sum(block.height > height for block in self.held.values())
-        return WorkWaiting(self.pool, self.pool + open_blocks, self.pool)
-
-    def stands_on(self, link: Link) -> bool:
-        """Execute a held block and its ancestors, if all are here."""
-        if link == self.link or link in self.executed:
-            return True
-        block = self.held.get(link)
-        if block is None or block.height <= len(self.final):
-            return False
-        if not self.stands_on(block.parent_link):
-            return False
-        self.executed.add(link)
-        return True
 
 
 class Stage:
@@ -484,3 +400,6 @@ class Stage:
 
     def heights(self) -> list[int]:
         return [len(self.members[node].final) for node in self.honest]
+
+
+__all__ = ["ROUNDS_MAX", "TIMING", "Answer", "Broken", "Member", "Stage", "Wire", "hold"]
