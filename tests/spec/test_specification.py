@@ -27,6 +27,7 @@ def test_pbft_agrees_in_three_views_and_two_heights() -> None:
 def test_pbft_agrees_in_six_views_and_one_height() -> None:
     found = search(pbft_spec.World(views=6, heights=1), 1_000_000)
     assert found.broken == ""
+    assert found.states == 132_681, "as many as another checker of the same rules counted"
 
 
 @pytest.mark.parametrize(
