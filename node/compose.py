@@ -34,6 +34,8 @@ from tallystick.node.audit.observer import Observer
 from tallystick.node.config import NodeConfig, PeerConfig
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.follower import Follower
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.pins import may_connect
 from tallystick.node.core.replica import Replica
 from tallystick.node.runtime.clock import Clock, WallClock
 from tallystick.node.runtime.disk_writer import DiskWriter
@@ -98,11 +100,9 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
         raise OperationalError(f"{config.source} is an observer's: use `tallystick observer run`")
     clock = clock or WallClock()
     genesis, network = _genesis_of(config)
-    _check_membership(config, genesis)
+    _check_id(config, genesis)
     me = NodeId(config.id)
     signer = FileVoteSigner(me, present(config.vote_key, "a member without a vote key"))
-    if network.members.vote_keys[me] != signer.public_key:
-        raise OperationalError(f"{config.vote_key} is not the key that genesis lists for node {me}")
     world = _World(config, network, genesis, clock)
     with ExitStack() as opened:
         guard = GuardFile(present(config.guard, "a member without a guard"))
@@ -110,6 +110,8 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
         store = LevelStore(_made(config.data))
         opened.callback(store.close)
         replica = Replica(genesis, store, signer, guard, clock())
+        _check_members(config, replica.ledger, signer.public_key)
+        world.follow(replica.ledger)
         driver = world.driver(replica, DiskWriter(store, guard), signer)
         parts = ApiParts(
             network=network,
@@ -134,6 +136,7 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
         store = LevelStore(_made(config.data))
         opened.callback(store.close)
         follower = Follower(NodeId(config.id), genesis, store, clock())
+        world.follow(follower.ledger)
         driver = world.driver(follower, DiskWriter(store, None), None)
         observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
         parts = ApiParts(
@@ -167,6 +170,11 @@ class _World:
         self.access = self._access()
         listed = [entry.certificate_pem for entry in self._principals]
         self._context = server_context(config.tls_certificate, config.tls_key, listed)
+
+    def follow(self, ledger: Ledger) -> None:
+        """Connections and answers go by the ledger's present members."""
+        self.links.admit_by(partial(may_connect, ledger))
+        self.network.follow(lambda: (ledger.members, ledger.voters))
 
     def driver(
         self, replica: Any, writer: DiskWriter, signer: FileVoteSigner | None
@@ -267,27 +275,37 @@ def _genesis_of(config: NodeConfig) -> tuple[Genesis, Network]:
     return genesis, Network(genesis)
 
 
-def _check_membership(config: NodeConfig, genesis: Genesis) -> None:
-    """Our number and TLS key are those in genesis, and every other member is among our peers under its listed key."""
-    members = {member.id: member for member in genesis.members}
-    mine = members.get(NodeId(config.id))
-    if mine is None:
-        raise OperationalError(f"genesis lists no member {config.id}; this node may only observe")
-    if spki_hash(config.tls_certificate.read_bytes()) != mine.tls_key_hash:
+def _check_id(config: NodeConfig, genesis: Genesis) -> None:
+    """A number that genesis does not know is a mistake, unless the operator says that an epoch will name it."""
+    known = [each.id for each in genesis.members] + [each.id for each in genesis.spares]
+    if config.id not in known and not config.joining:
         raise OperationalError(
-            f"{config.tls_certificate} is not the certificate of the key that genesis lists for {mine.name}"
+            f"genesis lists no member {config.id}; this node may only observe, or join: joining = true"
         )
+
+
+def _check_members(config: NodeConfig, ledger: Ledger, vote_key: bytes) -> None:
+    """Our keys are those that the present epoch lists, and every other member is among our peers under its listed key."""
+    epoch = ledger.members.epoch
+    source = f"epoch {epoch}" if epoch else "genesis"
     pinned = {peer.id: bytes.fromhex(peer.tls_key_hash.removeprefix("0x")) for peer in config.peers}
-    for id_, member in members.items():
-        if id_ == config.id:
-            continue
-        if id_ not in pinned:
+    for member in ledger.voters:
+        if member.id == config.id:
+            if member.vote_key != vote_key:
+                raise OperationalError(
+                    f"{config.vote_key} is not the key that {source} lists for node {member.id}"
+                )
+            if spki_hash(config.tls_certificate.read_bytes()) != member.tls_key_hash:
+                raise OperationalError(
+                    f"{config.tls_certificate} is not the certificate of the key that {source} lists for {member.name}"
+                )
+        elif member.id not in pinned:
             raise OperationalError(
-                f"{config.source} has no [[peers]] entry for member {member.name} ({id_})"
+                f"{config.source} has no [[peers]] entry for member {member.name} ({member.id})"
             )
-        if pinned[id_] != member.tls_key_hash:
+        elif pinned[member.id] != member.tls_key_hash:
             raise OperationalError(
-                f"the pinned key of peer {id_} is not the one that genesis lists"
+                f"the pinned key of peer {member.id} is not the one that {source} lists"
             )
 
 

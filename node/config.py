@@ -71,6 +71,8 @@ class NodeConfig:
     """32 raw bytes, Ed25519 seed; members only."""
     guard: Path | None = None
     """The double-sign guard's record, kept beside the key; members only."""
+    joining: bool = False
+    """True: genesis does not know this id, neither as a member's nor as a spare; follow blocks until an epoch names it."""
     peers: tuple[PeerConfig, ...] = ()
     peer_host: str = "127.0.0.1"
     """Address to listen on for other nodes. Loopback until an operator says otherwise. Unused by observers."""

@@ -69,13 +69,18 @@ class Checker:
 
     def __init__(self, genesis: Genesis) -> None:
         self.genesis = genesis
-        self.members = MemberSet.from_genesis(genesis)
         self._verifier = Verifier(genesis)
         self._member_pins = {member.tls_key_hash for member in genesis.members}
 
     def is_member(self, pin: bytes) -> bool:
-        """Whether an endpoint's pinned key is a member's of the genesis document."""
-        return pin in self._member_pins
+        """Whether an endpoint's pinned key is a member's: of the genesis document, or of the latest epoch in a receipt."""
+        later = self._verifier.newest.members
+        return pin in self._member_pins or any(pin == member.tls_key_hash for member in later)
+
+    @property
+    def members(self) -> MemberSet:
+        """Of the latest epoch that a receipt or a certified header has led to."""
+        return MemberSet.of(self._verifier.newest, self.genesis.engine)
 
     def refusal(self, node: str, code: str, detail: str) -> NotTaken | Denied:
         """A node's refusal of one transaction. `Untrusted` if the code is none of those that refuse before ordering."""
@@ -119,15 +124,15 @@ class Checker:
                 f"{node} says accepted, but the batch is not one that holds the transaction"
             )
         message = held_message(self._verifier.chain, self.genesis.lane, batch)
-        holders = set()
+        holders, members = set(), self.members
         for holder in result.holders:
-            key = self.members.vote_keys.get(NodeId(holder.node))
+            key = members.vote_keys.get(NodeId(holder.node))
             if key is None or not verify_vote(key, message, bytes.fromhex(holder.signature)):
                 raise Untrusted(
                     f"{node} says accepted, but the signature of {holder.node} is not genuine"
                 )
             holders.add(holder.node)
-        if len(holders) <= self.members.faults:
+        if len(holders) <= members.faults:
             raise Untrusted(
                 f"{node} says accepted with {len(holders)} holders; more than f are needed"
             )

@@ -35,7 +35,7 @@ from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
 from tallystick.network.wire.keys import is_low_s, verify_spend, verify_vote
-from tallystick.network.wire.membership import members_digest
+from tallystick.network.wire.membership import EpochMembers, members_digest
 from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
 from tallystick.network.wire.transactions import (
     SUITE_SECP256K1_EIP712,
@@ -124,6 +124,7 @@ class Verifier:
         "_epochs",
         "_first",
         "_members",
+        "_newest",
         "chain",
         "genesis",
     )
@@ -135,10 +136,16 @@ class Verifier:
         self.chain = chain_of(hash_)
         self._digester = Digester(Domain(self.chain, hash_))
         self._first = self._members = MemberSet.from_genesis(genesis)
+        self._newest = EpochMembers(0, genesis.members)
         self._epochs: tuple[EpochStep, ...] | None = ()
         """The changes of members that lead to `_members`; None while they do not hold."""
         self._block: BlockProof | None = None
         self._block_checks: tuple[Check, ...] = ()
+
+    @property
+    def newest(self) -> EpochMembers:
+        """The members of the latest epoch that any evidence has led to, each signed for by the ones before."""
+        return self._newest
 
     def receipt(self, receipt: Receipt) -> Verdict:
         """The verdict on one receipt."""
@@ -236,6 +243,8 @@ class Verifier:
             _expect(link == step.certificate.link, "the certificate is about another link")
             self._signed(step.certificate, header)
             self._members = MemberSet.of(step.members, self.genesis.engine)
+            if step.members.epoch > self._newest.epoch:
+                self._newest = step.members
         self._epochs = epochs
         return f"{len(epochs)} changes lead from genesis to the members of epoch {len(epochs)}"
 

@@ -40,6 +40,9 @@ PATH = "/peer"
 DIAL_SECONDS_MAX = 3.0
 """TCP, TLS and the WebSocket's upgrade together; 7 ms between healthy nodes."""
 
+ADMISSION_SECONDS = 1.0
+"""How long a peer that was put out may still be connected."""
+
 HANDSHAKE_SECONDS_MAX = DIAL_SECONDS_MAX
 """Whoever dials gives up by then; a stranger who says nothing may not hold a file of ours for asyncio's minute."""
 
@@ -113,12 +116,18 @@ class Links:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.counters = LinkCounters()
+        self._admits: Callable[[NodeId, bytes], bool] = lambda node, tls_key_hash: True
 
     # Life ---------------------------------------------------------------------------------------
 
     def attach(self, sink: PeerSink) -> None:
         """Say who hears the peers, once, before `start`."""
         self._sink = sink
+
+    def admit_by(self, rule: Callable[[NodeId, bytes], bool]) -> None:
+        """(node, TLS key hash) → may it be connected now? Asked at every connection and every second; without a rule every
+        configured peer may."""
+        self._admits = rule
 
     async def start(self) -> None:
         """Listen, and dial whom we dial. Returns at once; `PeerUp` tells who is there."""
@@ -133,6 +142,15 @@ class Links:
             if dials(self._hello.node, peer.node) and peer.host:
                 life = asyncio.create_task(self._dial_for_ever(peer), name=f"dial-{peer.node}")
                 self._lives.add(life)
+        self._lives.add(asyncio.create_task(self._put_out(), name="put-out"))
+
+    async def _put_out(self) -> None:
+        """End the connections of those who may not be connected any more."""
+        while True:
+            await asyncio.sleep(ADMISSION_SECONDS)
+            for node, link in list(self._links.items()):
+                if not self._admits(node, self._peers[node].tls_key_hash):
+                    link.end("no longer a member")
 
     async def stop(self) -> None:
         """Close everything; the sink hears nothing after this begins."""
@@ -197,6 +215,8 @@ class Links:
         session = self._session
         if session is None:
             return False
+        if not self._admits(peer.node, peer.tls_key_hash):
+            return False
         self.counters.dials += 1
         try:
             async with asyncio.timeout(DIAL_SECONDS_MAX):
@@ -248,6 +268,9 @@ class Links:
         if node is None or dials(self._hello.node, node):
             self.counters.refused += 1
             raise web.HTTPForbidden(text="this key may not dial us")
+        if not self._admits(node, self._peers[node].tls_key_hash):
+            self.counters.refused += 1
+            raise web.HTTPForbidden(text="this key is not a member's any more")
         if self._budgets[node].banished(self._clock()):
             raise web.HTTPTooManyRequests(text="too much garbage; come back later")
         socket = web.WebSocketResponse(

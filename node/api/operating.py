@@ -67,7 +67,7 @@ async def status(request: web.Request) -> web.Response:
         peers_up=sorted(up),
         members=[
             schemas.Member(id=m.id, name=m.name, up=None if m.id == now.node else m.id in up)
-            for m in network.genesis.members
+            for m in network.voters
         ],
         waiting_for=now.waiting_for,
         alarm=now.alarm,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,7 @@ from tallystick.network.proofs.members import MemberSet
 from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
 from tallystick.network.wire.ids import TxDigest
+from tallystick.network.wire.membership import MemberEntry
 from tallystick.network.wire.transactions import Transaction
 from tallystick.node.api.access import Gate
 from tallystick.node.api.metrics import Meters
@@ -19,18 +21,35 @@ from tallystick.node.api.ports import AccountView, AuditView, Leading, Node, Sub
 from tallystick.node.api.quotas import Quotas
 from tallystick.node.api.tokens import Principal
 
+Present: TypeAlias = Callable[[], tuple[MemberSet, tuple[MemberEntry, ...]]]
+
 
 class Network:
     """The genesis document with what follows from it."""
 
     def __init__(self, genesis: Genesis) -> None:
+        first = MemberSet.from_genesis(genesis)
         self.genesis = genesis
         self.hash = genesis_hash(genesis)
         self.chain = chain_of(self.hash)
-        self.members = MemberSet.from_genesis(genesis)
+        self._present: Present = lambda: (first, genesis.members)
         self.exponents = {asset.code: asset.exponent for asset in genesis.assets}
         self._rules = record_of(genesis.rules)
         self._digester = Digester(Domain(self.chain, self.hash))
+
+    def follow(self, present: Present) -> None:
+        """Say who knows the present epoch's members; until then they are the genesis document's."""
+        self._present = present
+
+    @property
+    def members(self) -> MemberSet:
+        """Of the present epoch."""
+        return self._present()[0]
+
+    @property
+    def voters(self) -> tuple[MemberEntry, ...]:
+        """The same by name."""
+        return self._present()[1]
 
     def digest(self, transaction: Transaction) -> TxDigest:
         """32 bytes: what the payer signed."""

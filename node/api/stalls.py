@@ -42,7 +42,7 @@ def explained(parts: ApiParts) -> schemas.WhyStalledResponse:
     waited_ms = max(0, now_ms - waiting.since_ms)
     stalled = halted or waited_ms >= STALLED_AFTER_MS
     down: dict[int, int] = dict(status.peers_down)
-    names: dict[int, str] = {member.id: member.name for member in parts.network.genesis.members}
+    names: dict[int, str] = {member.id: member.name for member in parts.network.voters}
 
     def peer(node: int) -> schemas.AwaitedMember:
         return schemas.AwaitedMember(
@@ -88,7 +88,7 @@ def _sentence(
         return f"The node has halted: {status.halted}. {last}."
     if not stalled:
         return f"Nothing is stalled. {last}."
-    names: dict[int, str] = {member.id: member.name for member in parts.network.genesis.members}
+    names: dict[int, str] = {member.id: member.name for member in parts.network.voters}
     waiting = status.waiting
     whom = ", ".join(f"{names.get(node, '?')} ({node})" for node in waiting.awaited)
     place = f"{'term' if status.engine == 'raft' else 'view'} {status.view}"

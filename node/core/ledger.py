@@ -73,6 +73,8 @@ class Ledger:
         self.chain = chain_of(self.genesis_hash)
         self.members = MemberSet.from_genesis(genesis)
         """Of the epoch that the next block belongs to."""
+        self.voters = genesis.members
+        """The same with their names, banks and TLS keys."""
         self.store = store
         self.state = StateMap()
         self.history = Log()
@@ -142,7 +144,7 @@ class Ledger:
         ):
             raise OperationalError("the stored chain does not lead to the last final block")
         for expected, (_, value) in enumerate(self.store.scan(schema.EPOCH), start=1):
-            self.members = self._members_in(value)
+            self._begin_epoch(value)
             if self.members.epoch != expected:
                 raise OperationalError(f"the members of epoch {expected} are missing")
         now_ms = self.time_ms
@@ -258,8 +260,9 @@ class Ledger:
         stored = present(self.unsaved.get(key) or self.store.get(key), "an epoch without members")
         return int.from_bytes(stored[:8], "big"), EPOCH_MEMBERS.decode(stored[8:])
 
-    def _members_in(self, stored: bytes) -> MemberSet:
-        return MemberSet.of(EPOCH_MEMBERS.decode(stored[8:]), self.genesis.engine)
+    def _begin_epoch(self, stored: bytes) -> None:
+        opens = EPOCH_MEMBERS.decode(stored[8:])
+        self.members, self.voters = MemberSet.of(opens, self.genesis.engine), opens.members
 
     def state_at(self, link: Link) -> LayeredState:
         return LayeredState(self, None if link == self.link else self.layers[link])
@@ -382,7 +385,7 @@ class Ledger:
         if changes.next_members is not None:
             opens = height.to_bytes(8, "big") + EPOCH_MEMBERS.encode(changes.next_members)
             pairs[schema.at_height(schema.EPOCH, self.members.epoch + 1)] = opens
-            self.members = self._members_in(opens)
+            self._begin_epoch(opens)
         return layer
 
     def apply_up_to(self, certificate: Certificate) -> list[Layer]:

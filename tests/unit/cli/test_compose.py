@@ -55,6 +55,13 @@ def with_other_pin(config: NodeConfig, folder: Path) -> NodeConfig:
     return replace(config, peers=(replace(config.peers[0], tls_key_hash="ab" * 32),))
 
 
+def with_other_peer(config: NodeConfig, folder: Path) -> NodeConfig:
+    """A peer whose file and pin agree, and who is somebody else."""
+    pin = make_identity("peer", folder / "peer.key", folder / "peer.crt").hex()
+    other = replace(config.peers[0], tls_key_hash=pin, certificate=folder / "peer.crt")
+    return replace(config, peers=(other,))
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -62,7 +69,8 @@ def with_other_pin(config: NodeConfig, folder: Path) -> NodeConfig:
         (with_other_tls_key, "is not the certificate of the key that genesis lists for bank-a"),
         (with_broken_genesis, "cannot be used"),
         (with_broken_jwks, "only EC P-256"),
-        (with_other_pin, "the pinned key of peer 1 is not the one that genesis lists"),
+        (with_other_pin, "the certificate of peer 1 .* pinned is abab"),
+        (with_other_peer, "the pinned key of peer 1 is not the one that genesis lists"),
         (
             lambda config, _: replace(config, peers=()),
             "no \\[\\[peers\\]\\] entry for member bank-b",
