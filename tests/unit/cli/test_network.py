@@ -138,7 +138,10 @@ def test_a_further_token_is_signed_on_demand(made: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--subject", "x", "--scope", "fly"], "--scope takes submit, read:own, read:all, operate; got fly"),
+        (
+            ["--subject", "x", "--scope", "fly"],
+            "--scope takes submit, read:own, read:all, operate; got fly",
+        ),
         (["--subject", "", "--scope", "submit"], "--subject has 1 to 128 characters"),
         (
             ["--subject", "x", "--scope", "submit", "--participant", "bank-z"],
