@@ -34,7 +34,7 @@ DEFAULT: list[tuple[Engine, int]] = [
     *[("raft", first) for first in range(1, 81, CHUNK)],
 ]
 CAMPAIGN: list[tuple[Engine, int]] = [
-    *[("pbft", first) for first in range(2_001, 4_001, 50)],
+    *[("pbft", first) for first in range(2_001, 3_001, 50)],
     *[("pbft", first) for first in range(LATER_FROM + 100, LATER_FROM + 300, 50)],
     *[("raft", first) for first in range(2_001, 2_601, 50)],
 ]
