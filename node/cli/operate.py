@@ -32,6 +32,36 @@ def run(config: Config, as_json: Json = False) -> None:
     _run(compose_node, config, as_json)
 
 
+@node_app.command("prepare-spare")
+def prepare_spare(
+    config: Config,
+    spare: Annotated[int, typer.Option("--spare", help="The spare id, approved in genesis.")],
+    folder: Annotated[Path, typer.Option("--folder", help="New, beside the old node's.")],
+    peer_port: Annotated[int, typer.Option(help="0: the old node's.")] = 0,
+    api_port: Annotated[int, typer.Option(help="0: the old node's.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make fresh keys and a folder for the node that takes this one's place. Shows what to sign and what to tell the others."""
+    from tallystick.node.cli.spare import prepare_spare as prepare
+
+    try:
+        made = prepare(settings_of(config, as_json), spare, folder, peer_port, api_port)
+    except OperationalError as error:
+        fail(as_json, str(error))
+    document = {
+        "folder": str(made.folder),
+        "vote_key": made.vote_key.hex(),
+        "tls_key_hash": made.tls_key_hash.hex(),
+        "peer": made.peer,
+    }
+    sentences = (
+        f"{made.folder} is ready. Sign: tallystick members activate-spare --spare {spare} "
+        f"--vote-key {made.vote_key.hex()} --tls-key-hash {made.tls_key_hash.hex()}\n"
+        f"Every other node adds:\n{made.peer}"
+    )
+    say(as_json, document, sentences)
+
+
 @observer_app.callback()
 def _observers() -> None:
     """Run an observer: it reads and checks everything."""

@@ -15,7 +15,7 @@ With --json, standard output holds one JSON document and nothing else; errors ar
 
 import typer
 
-from tallystick.wallet.cli import accounts, evidence, keys, pay, receipts, status
+from tallystick.wallet.cli import accounts, evidence, keys, members, pay, receipts, status
 
 
 def mount(app: typer.Typer) -> None:
@@ -23,6 +23,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="account")
     app.add_typer(receipts.app, name="receipt")
+    app.add_typer(members.app, name="members")
     app.add_typer(evidence.app, name="evidence")
     app.command("pay")(pay.pay)
     app.command("issue")(accounts.issue)

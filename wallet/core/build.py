@@ -17,13 +17,22 @@ from tallystick.network.wire import bounds, money
 from tallystick.network.wire.digest import ZERO, Tag
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, account_id, chain_of, genesis_hash
-from tallystick.network.wire.ids import AccountId, ParticipantId, PaymentId
+from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
 from tallystick.network.wire.keys import check_spend_key
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
+from tallystick.network.wire.transactions import (
+    ActivateSpare,
+    ChangeMembers,
+    Issue,
+    OpenAccount,
+    Transaction,
+    Transfer,
+)
 from tallystick.network.wire.transactions.codec import decode, encode
+from tallystick.network.wire.transactions.fields import field_fault
 
-T = TypeVar("T", Transfer, Issue, OpenAccount)
+T = TypeVar("T", Transfer, Issue, OpenAccount, ChangeMembers, ActivateSpare)
 
 VALID_FOR_MS: Final = 600_000
 """Ten minutes: longer than any fail-over, short enough that a lost payment is provably dead before a coffee is drunk."""
@@ -243,6 +252,61 @@ def open_account(
         seed=seed,
     )
     return _sound(draft)
+
+
+def activate_spare(
+    terms: Terms,
+    *,
+    account: AccountId,
+    member: int,
+    spare: int,
+    vote_key: bytes,
+    tls_key_hash: bytes,
+    id: PaymentId,  # noqa: A002
+    now_ms: int,
+    valid_for_ms: int = VALID_FOR_MS,
+) -> ActivateSpare:
+    """Unsigned: a participant's root account puts its spare id with new keys in its member's place."""
+    _check_common(account, id, ZERO)
+    until_ms = _deadline(terms, now_ms, valid_for_ms)
+    common = (terms.chain, terms.lane, account, id, until_ms, ZERO)
+    draft = ActivateSpare(*common, NodeId(member), NodeId(spare), vote_key, tls_key_hash)
+    return _without_fault(_sound(draft))
+
+
+def change_members(
+    terms: Terms,
+    *,
+    account: AccountId,
+    leaving: Sequence[int] = (),
+    joining: Sequence[MemberEntry] = (),
+    spares: Sequence[SpareEntry] = (),
+    id: PaymentId,  # noqa: A002
+    now_ms: int,
+    valid_for_ms: int = VALID_FOR_MS,
+) -> ChangeMembers:
+    """Unsigned: the governor's root account changes the members of the next epoch. The lists are sorted here."""
+    _check_common(account, id, ZERO)
+    until_ms = _deadline(terms, now_ms, valid_for_ms)
+    draft = ChangeMembers(
+        terms.chain,
+        terms.lane,
+        account,
+        id,
+        until_ms,
+        ZERO,
+        tuple(NodeId(each) for each in sorted(leaving)),
+        tuple(sorted(joining, key=lambda entry: entry.id)),
+        tuple(sorted(spares, key=lambda each: each.id)),
+    )
+    return _without_fault(_sound(draft))
+
+
+def _without_fault(draft: T) -> T:
+    fault = field_fault(draft)
+    if fault is not None:
+        raise Refused(RejectReason.BAD_FIELD, fault)
+    return draft
 
 
 def same_intent(one: Transaction, other: Transaction) -> bool:

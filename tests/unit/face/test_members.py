@@ -1,0 +1,103 @@
+"""Real nodes, TLS and disks: a member comes back under its spare id while payments go on, and nothing is lost."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tallystick import Settled, verify_receipt
+from tallystick.network.wire.ids import NodeId, PaymentId
+from tallystick.node.cli.spare import Prepared, prepare_spare
+from tallystick.node.config import load_config
+from tallystick.testing import RunningNetwork, free_base_port
+from tallystick.wallet.blocking import BlockingWallet
+from tallystick.wallet.core import build
+
+OLD, SPARE = 1, 501
+"""Of bank-b."""
+PATIENCE_S = 20.0
+
+
+def network_with_spare(folder: Path) -> tuple[RunningNetwork, Prepared]:
+    """Four members that know the spare's TLS key, and the spare's folder."""
+    network = RunningNetwork(folder)
+    port = free_base_port(2)
+    old = load_config(folder / "nodes" / "bank-b" / "node.toml")
+    made = prepare_spare(old, SPARE, folder / "nodes" / "bank-b-spare", port, port + 1)
+    for name in ("bank-a", "bank-c", "bank-d", "bank-b"):
+        with (folder / "nodes" / name / "node.toml").open("a") as file:
+            file.write("\n" + made.peer)
+    return network, made
+
+
+def epochs(network: RunningNetwork, *names: str) -> set[int]:
+    return {network._nodes[name].driver.status().epoch for name in names}
+
+
+def wait_for_epoch(network: RunningNetwork, epoch: int, *names: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while epochs(network, *names) != {epoch}:
+        assert time.monotonic() < end, f"epochs {epochs(network, *names)}, wanted {epoch}"
+        time.sleep(0.05)
+
+
+def pay(wallet: BlockingWallet, network: RunningNetwork, count: int) -> int:
+    epochs_shown = 0
+    for _ in range(count):
+        outcome = wallet.pay(network.account("bank-c"), "1.00", "USD")
+        assert isinstance(outcome, Settled)
+        assert outcome.receipt is not None
+        assert verify_receipt(outcome.receipt, network.file.genesis).ok
+        epochs_shown = len(outcome.receipt.block.epochs)
+    return epochs_shown
+
+
+def activate(network: RunningNetwork, made: Prepared) -> Settled:
+    with network.blocking_wallet("bank-b") as bank:
+        transaction = build.activate_spare(
+            bank.wallet.terms,
+            account=bank.wallet.account,
+            member=OLD,
+            spare=SPARE,
+            vote_key=made.vote_key,
+            tls_key_hash=made.tls_key_hash,
+            id=PaymentId(b"\x5a" * 32),
+            now_ms=bank.wallet.now_ms(),
+        )
+        outcome = bank._run(bank.wallet.send(bank.wallet.sign(transaction), wait="final"))
+    assert isinstance(outcome, Settled), outcome
+    return outcome
+
+
+@pytest.mark.timeout(120)
+def test_a_bank_with_a_lost_disk_comes_back_under_its_spare_id(tmp_path: Path) -> None:
+    network, made = network_with_spare(tmp_path / "network")
+    network.start()
+    try:
+        with network.blocking_wallet("central-bank") as mint:
+            assert isinstance(mint.issue(network.account("bank-a"), "100.00", "USD"), Settled)
+        network.stop_node("bank-b")  # its disk is gone for good
+        with network.blocking_wallet("bank-a") as bank:
+            assert pay(bank, network, 3) == 0
+            activated = activate(network, made)
+            assert activated.receipt is not None
+            assert verify_receipt(activated.receipt, network.file.genesis).ok
+            voters = ("bank-a", "bank-c", "bank-d", "bank-b-spare")
+            wait_for_epoch(network, 1, *voters)
+            assert pay(bank, network, 3) == 1
+            # The spare's vote is needed now: a network of four goes on with three, and it is one of them.
+            network.stop_node("bank-d")
+            assert pay(bank, network, 3) == 1
+            network.start_node("bank-d")
+            wait_for_epoch(network, 1, "bank-d")
+        spare = network._nodes["bank-b-spare"]
+        assert spare.driver.status().node == SPARE
+        # Whoever finds the old disk finds no peer: its identity is put out.
+        network.start_node("bank-b")
+        time.sleep(1.5)
+        assert NodeId(OLD) not in network._nodes["bank-a"].links.peers_up
+        assert epochs(network, "bank-b") == {0}
+        with network.blocking_wallet("bank-c") as reader:
+            assert reader.balance().amounts["USD"] == 9
+    finally:
+        network.close()
