@@ -4,7 +4,7 @@ Decided here: what is checked before anything starts (genesis is sound, our keys
 that a wrong file is a sentence and not a strange night. Not here: how parts run (`node.runtime.supervisor`).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from tallystick.node.api.tls import server_context
 from tallystick.node.api.tokens import Tokens, load_jwks
 from tallystick.node.audit.app import make_observer_app
 from tallystick.node.audit.observer import Observer
-from tallystick.node.config import NodeConfig, PeerConfig
+from tallystick.node.config import ConfigError, NodeConfig, PeerConfig, load_config
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.follower import Follower
 from tallystick.node.core.ledger import Ledger
@@ -50,7 +50,10 @@ from tallystick.node.runtime.verifiers import (
     thread_verifiers,
 )
 from tallystick.node.storage.guard_file import GuardFile
-from tallystick.node.storage.leveldb import LevelStore
+from tallystick.node.storage.key_encryption import KeyEncryption, open_keys
+from tallystick.node.storage.opening import NodeStore, open_store
+from tallystick.node.storage.rekeying import Rekeying
+from tallystick.node.storage.sealed import SealedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
     with ExitStack() as opened:
         guard = GuardFile(present(config.guard, "a member without a guard"))
         opened.callback(guard.close)
-        store = LevelStore(_made(config.data))
+        store = _store(config)
         opened.callback(store.close)
         replica = Replica(genesis, store, signer, guard, clock())
         _check_members(config, replica.ledger, signer.public_key)
@@ -122,7 +125,8 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
             **world.access,
         )
         listener = world.listener(parts, make_app(parts, ROUTES))
-        return world.composed(driver, listener, opened.pop_all(), (), driver.wait_halted)
+        more = _rekeying(config, store)
+        return world.composed(driver, listener, opened.pop_all(), more, driver.wait_halted)
 
 
 def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed:
@@ -133,7 +137,7 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
     genesis, network = _genesis_of(config)
     world = _World(config, network, genesis, clock)
     with ExitStack() as opened:
-        store = LevelStore(_made(config.data))
+        store = _store(config)
         opened.callback(store.close)
         follower = Follower(NodeId(config.id), genesis, store, clock())
         world.follow(follower.ledger)
@@ -148,8 +152,9 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
         )
         listener = world.listener(parts, make_observer_app(parts))
         looking = Part("observer", observer.start, observer.stop)
+        more = (*_rekeying(config, store), looking)
         wait_halted = partial(observer.wait_beyond_repair, driver.wait_halted)
-        return world.composed(driver, listener, opened.pop_all(), (looking,), wait_halted)
+        return world.composed(driver, listener, opened.pop_all(), more, wait_halted)
 
 
 class _World:
@@ -359,6 +364,28 @@ def _principals_of(config: NodeConfig) -> tuple[CertifiedPrincipal, ...]:
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def _store(config: NodeConfig) -> NodeStore:
+    """The node's database, opened by the keys that [storage] names."""
+    keys = open_keys(config.storage.sources, config.source.parent)
+    return open_store(_made(config.data), keys, f"`tallystick node seal --config {config.source}`")
+
+
+def _rekeying(config: NodeConfig, store: NodeStore) -> tuple[Part, ...]:
+    """A sealed store goes over to a new key while it runs; the configuration is read again, for it names that key."""
+    if not isinstance(store, SealedStore):
+        return ()
+
+    def keys() -> Sequence[KeyEncryption]:
+        try:
+            now = load_config(config.source)
+        except ConfigError as error:
+            raise OperationalError(str(error)) from None
+        return open_keys(now.storage.sources, now.source.parent)
+
+    rekeying = Rekeying(store, keys)
+    return (Part("rekeying", rekeying.start, rekeying.stop),)
 
 
 def _version() -> str:

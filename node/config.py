@@ -23,6 +23,9 @@ CONFIG_BYTES_MAX: Final = 1024 * 1024
 """The file: 256 peers need about 60 kB."""
 
 
+_KEY_SOURCES: Final = ("file:", "env:", "pkcs11:")
+
+
 class ConfigError(Exception):
     """The file is not a configuration; `errors` holds one sentence for each fault."""
 
@@ -51,6 +54,29 @@ class PeerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """How the data folder is kept from whoever steals the disk. Keys are named, never written here."""
+
+    key: str = ""
+    """`file:PATH`, `env:NAME` or `pkcs11:…` of the key that opens the data; empty: the data is not sealed."""
+    new_key: str = ""
+    """The key that `tallystick node rekey` goes over to; once it has, it may take the place of `key`."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys that may open the data; none: it is not sealed."""
+        return tuple(source for source in (self.key, self.new_key) if source)
+
+    def wrong(self) -> Iterator[str]:
+        """What is wrong with it, one sentence each."""
+        for name, source in (("key", self.key), ("new_key", self.new_key)):
+            if source and not source.startswith(_KEY_SOURCES):
+                yield f"storage.{name} is {source!r}: wants file:PATH, env:NAME or pkcs11:…"
+        if self.new_key and not self.key:
+            yield "storage.new_key is set and storage.key is not"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """What one process needs to know of itself and its neighbours."""
 
@@ -73,6 +99,8 @@ class NodeConfig:
     """The double-sign guard's record, kept beside the key; members only."""
     joining: bool = False
     """True: genesis does not know this id, neither as a member's nor as a spare; follow blocks until an epoch names it."""
+    storage: StorageConfig = StorageConfig()
+    """The key of the data folder; without one the data lies there in clear, which is for tests only."""
     peers: tuple[PeerConfig, ...] = ()
     peer_host: str = "127.0.0.1"
     """Address to listen on for other nodes. Loopback until an operator says otherwise. Unused by observers."""
@@ -115,6 +143,7 @@ class NodeConfig:
         return [
             *self._wrong_numbers(),
             *self._wrong_role(),
+            *self.storage.wrong(),
             *self._wrong_peers(),
             *self._missing_files(),
         ]
@@ -213,7 +242,7 @@ def load_config(path: Path) -> NodeConfig:
 
 
 def _values(
-    type_: type[NodeConfig] | type[PeerConfig],
+    type_: type[NodeConfig] | type[PeerConfig] | type[StorageConfig],
     document: Mapping[str, object],
     folder: Path,
     where: str,
@@ -235,6 +264,11 @@ def _values(
 def _value(hint: Any, value: object, folder: Path, where: str, errors: list[str]) -> Any:
     if hint == tuple[PeerConfig, ...]:
         return _peers(value, folder, where, errors)
+    if hint is StorageConfig:
+        if not isinstance(value, dict):
+            errors.append(f"{where}: wants a [storage] table")
+            return StorageConfig()
+        return StorageConfig(**_values(StorageConfig, value, folder, f"{where}.", errors))
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             errors.append(f"{where}: is {value!r}, not one of {', '.join(get_args(hint))}")

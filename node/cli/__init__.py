@@ -6,6 +6,15 @@ and its diagnosis must be read before it is started again.
 
 from tallystick.node.cli.network import network_app
 from tallystick.node.cli.operate import node_app, observer_app
+from tallystick.node.cli.sealing import rekey, seal
 from tallystick.node.cli.stalls import list_evidence, why_stalled
 
-__all__ = ["list_evidence", "network_app", "node_app", "observer_app", "why_stalled"]
+__all__ = [
+    "list_evidence",
+    "network_app",
+    "node_app",
+    "observer_app",
+    "rekey",
+    "seal",
+    "why_stalled",
+]

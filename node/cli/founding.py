@@ -36,6 +36,7 @@ from tallystick.node.api.tokens import Scope
 from tallystick.node.cli.tokens import issue, make_issuer, write_private
 from tallystick.node.runtime.signers import write_vote_key
 from tallystick.node.storage.guard_file import GuardFile
+from tallystick.node.storage.key_encryption import make_key_file
 
 BANKS_MAX: Final = 26 * 27
 """bank-a … bank-z, bank-aa … bank-zz."""
@@ -124,6 +125,7 @@ def found(plan: Plan, now_ms: int) -> Founded:
     observer = plan.folder / "observers" / REGULATOR
     (observer / "keys").mkdir(parents=True, mode=0o700)
     (observer / "data").mkdir()
+    make_key_file(observer / "keys" / "storage.key")
     observer_key_hash = make_identity(
         REGULATOR, observer / "keys" / "tls.key", observer / "keys" / "tls.crt"
     )
@@ -149,6 +151,7 @@ def _make_member(plan: Plan, index: int) -> Member:
     (node / "data").mkdir()
     vote_key = write_vote_key(keys / "vote.key")
     GuardFile.create(keys / "guard")
+    make_key_file(keys / "storage.key")
     tls_key_hash = make_identity(name, keys / "tls.key", keys / "tls.crt")
     bank = ParticipantId(2 + index % plan.banks)
     return Member(NodeId(index), name, bank, vote_key, tls_key_hash)
@@ -259,6 +262,10 @@ guard = "keys/guard"            # never copy it back to an older state, never ru
 peer_host = "{host}"
 peer_port = {peer_port}
 """
+_STORAGE = """
+[storage]
+key = "file:keys/storage.key"   # opens the data folder; keep a copy elsewhere, never beside a copy of the data
+"""
 _PEER = """
 [[peers]]
 id = {id}
@@ -274,7 +281,7 @@ def _member_toml(plan: Plan, founded: Founded, index: int) -> str:
         role="member", id=mine.id, name=mine.name, host=plan.host, api_port=plan.api_port(index)
     )
     text += _VOTING.format(host=plan.host, peer_port=plan.peer_port(index))
-    text += "".join(_peer_tomls(plan, founded, without=mine.id))
+    text += _STORAGE + "".join(_peer_tomls(plan, founded, without=mine.id))
     return (
         text
         + _PEER.format(
@@ -295,7 +302,7 @@ def _observer_toml(plan: Plan, founded: Founded) -> str:
         host=plan.host,
         api_port=plan.api_port(plan.members),
     )
-    return text + "".join(_peer_tomls(plan, founded, without=None))
+    return text + _STORAGE + "".join(_peer_tomls(plan, founded, without=None))
 
 
 def _peer_tomls(plan: Plan, founded: Founded, without: NodeId | None) -> Iterator[str]:

@@ -12,7 +12,8 @@ class Store(Protocol):
     def get(self, key: bytes) -> bytes | None: ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs whose key begins with `prefix`, ascending."""
+        """Pairs whose key begins with `prefix`: ascending in the tables named by height; each once, in no order that
+        anything may rest on, in the others, whose names a sealed store hides."""
         ...
 
     def stage(self, pairs: Mapping[bytes, bytes | None]) -> None:

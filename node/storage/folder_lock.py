@@ -7,6 +7,17 @@ from pathlib import Path
 from tallystick.network.wire.faults import OperationalError
 
 
+class FolderInUse(OperationalError):
+    """Another process has the folder: `holder` is its id, 0 when it does not say."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        self.holder = int(holder) if holder.isdecimal() else 0
+        super().__init__(
+            f"{folder} is in use by process {holder or 'unknown'}. Two nodes on one folder would sign against each other; "
+            f"stop that process first, or give this node a folder of its own."
+        )
+
+
 class FolderLock:
     """Held from construction to `release`. The file stays; only the lock on it says that somebody lives here."""
 
@@ -17,12 +28,9 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
             os.close(self._file)
-            raise OperationalError(
-                f"{folder} is in use by process {holder}. Two nodes on one folder would sign against each other; "
-                f"stop that process first, or give this node a folder of its own."
-            ) from None
+            raise FolderInUse(folder, holder) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 

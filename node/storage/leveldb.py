@@ -72,6 +72,13 @@ class LevelStore:
         pairs = self._db.iterator(prefix=prefix, verify_checksums=True, fill_cache=False)
         return merged(_checked(pairs, prefix), staged)
 
+    def after(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What is durable now beyond `key`, ascending; nothing that is staged."""
+        pairs = self._db.iterator(
+            start=key, include_start=False, verify_checksums=True, fill_cache=False
+        )
+        return _checked(pairs, key)
+
     def stage(self, pairs: Pairs) -> None:
         self._overlay.stage(pairs)
 

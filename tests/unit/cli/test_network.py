@@ -1,13 +1,10 @@
 """`tallystick network init` and `token`: what they make works, what they refuse says what to do."""
 
 import json
-import logging
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from tallystick.network.transport.tls import spki_hash
@@ -36,17 +33,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     assert f"tallystick node run --config {folder}/nodes/bank-a/node.toml" in result.output
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command that runs a node points all logs at its own standard error, which ends with it."""
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
 
 
 def genesis_in(folder: Path) -> Genesis:
@@ -89,7 +75,7 @@ def test_secrets_are_readable_by_their_owner_alone(made: Path) -> None:
         *made.glob("tokens/*.jwt"),
         made / "tokens" / "issuer.key",
     ]
-    assert len(secret) == 4 * 2 + 6 * 2 + 8 + 1
+    assert len(secret) == 4 * 3 + 6 * 2 + 8 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
 
 
