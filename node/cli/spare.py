@@ -14,6 +14,7 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.node.config import NodeConfig
 from tallystick.node.runtime.signers import write_vote_key
 from tallystick.node.storage.guard_file import GuardFile
+from tallystick.node.storage.key_encryption import make_key_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ def prepare_spare(old: NodeConfig, spare: int, folder: Path, peer_port: int, api
     (folder / "data").mkdir()
     vote_key = write_vote_key(keys / "vote.key")
     GuardFile.create(keys / "guard")
+    for source in old.storage.sources:
+        kind, _, path = source.partition(":")
+        if kind == "file" and not (folder / path).exists():
+            make_key_file(
+                folder / path
+            )  # a key of its own: the old one may be in the stranger's hands, too
     tls_key_hash = make_identity(old.name, keys / "tls.key", keys / "tls.crt")
     peer_port, api_port = peer_port or old.peer_port, api_port or old.api_port
     text = old.source.read_text("utf-8")

@@ -37,6 +37,8 @@ def test_a_spare_has_keys_of_its_own_and_its_members_settings(old: NodeConfig) -
     assert old.vote_key is not None
     assert config.vote_key is not None
     assert config.vote_key.read_bytes() != old.vote_key.read_bytes()
+    keys = [each.source.parent / "keys" / "storage.key" for each in (old, config)]
+    assert keys[0].read_bytes() != keys[1].read_bytes()
     composed = compose_node(replace(config, api_port=0))
     assert composed.driver.status().waiting_for == "an epoch that names member 501"
 
