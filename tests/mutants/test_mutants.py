@@ -3,6 +3,7 @@
 import pytest
 
 from tallystick.network.wire.faults import InvariantError
+from tests.mutants import sealed_rows
 from tests.mutants.engines import MUTANTS
 from tests.mutants.planted import Killer, Mutant
 from tests.sim.checkers import Violation
@@ -48,4 +49,5 @@ def test_the_bugs_that_this_design_must_not_have_are_all_planted() -> None:
         "quorum_of_2f_plus_1",
         "guard_refuses_whatever_is_lower",
         "disk_that_lies",
+        *sealed_rows.SEALED,
     }

@@ -2,7 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from tallystick.node.storage.overlay import Pairs
 from tests.unit.storage.sealed_folder import NEW, OLD, OTHER, opened, raw_rows
 
 ROWS = 1_500
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -128,6 +132,35 @@ def test_a_rekeying_that_arrives_during_a_write_passes_over_no_row(
     store.close()
 
 
+def test_a_rekeying_during_a_write_loses_no_row(tmp_path: Path) -> None:
+    """It arrives when the write has begun its walk: what is sealed now retires, and is not passed over by the next walk."""
+    store = opened(tmp_path / "data")
+    store.write([{b"a%d" % number: b"old" for number in range(10)}])
+    store.rekey(NEW)
+    below = store._below
+    honest = below.after
+
+    def after(key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        below.after = honest  # type: ignore[method-assign]
+        store.rekey(OTHER)
+        return honest(key)
+
+    below.after = after  # type: ignore[method-assign]
+    store.write([{b"a0": b"new"}])
+    assert store.ring.rewriting
+    store.close()
+    store = opened(tmp_path / "data", OTHER)
+    for _ in store.rewrite_all():
+        pass
+    store.close()
+    store = opened(tmp_path / "data", OTHER)
+    assert dict(store.scan(b"a")) == {
+        b"a0": b"new",
+        **{b"a%d" % number: b"old" for number in range(1, 10)},
+    }
+    store.close()
+
+
 def test_rows_that_the_node_writes_or_deletes_during_the_walk_stay_as_it_left_them(
     filled: tuple[Path, dict[bytes, bytes]],
 ) -> None:
@@ -194,3 +227,62 @@ def test_the_copy_of_an_old_folder_with_its_old_key_does_not_open_what_came_afte
         with pytest.raises(OperationalError, match="cannot be opened"):
             thief._opener.opened(hidden, row)
     thief.close()
+
+
+WRITES_AND_REKEYS = """
+import sys, threading, time
+from pathlib import Path
+from tests.unit.storage.sealed_folder import NEW, OLD, opened
+
+store = opened(Path(sys.argv[1]), OLD, NEW)
+
+first = int(sys.argv[2])
+
+def rekey():
+    while True:
+        time.sleep(0.03)
+        store.rekey(NEW if store.ring.key_encryption is OLD else OLD)
+
+threading.Thread(target=rekey, daemon=True).start()
+number = first
+while True:
+    number += 1
+    name = number.to_bytes(8, "big")
+    store.write([{b"a" + name: name * 9, b"b" + name: name, b"m/newest": name}])
+    print(number, flush=True)
+"""
+
+
+def test_a_process_killed_while_it_changes_keys_over_and_over_has_every_row_it_acknowledged(
+    tmp_path: Path,
+) -> None:
+    acknowledged = 0
+    for life in range(4):
+        command = [
+            sys.executable,
+            "-c",
+            WRITES_AND_REKEYS,
+            str(tmp_path / "data"),
+            str(acknowledged),
+        ]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for _ in range(10 + 17 * life):
+                acknowledged = int(child.stdout.readline())
+            child.send_signal(signal.SIGKILL)
+            for line in child.stdout:  # what it said before it died counts as well
+                if line.endswith("\n"):
+                    acknowledged = int(line)
+        store = opened(tmp_path / "data", OLD, NEW)
+        newest = int.from_bytes(store.get(b"m/newest") or b"", "big")
+        assert newest >= acknowledged
+        rows = dict(store.scan(b""))
+        names = [number.to_bytes(8, "big") for number in range(1, newest + 1)]
+        assert rows == {
+            b"m/newest": names[-1],
+            **{b"a" + name: name * 9 for name in names},
+            **{b"b" + name: name for name in names},
+        }
+        assert len(store.ring.data_keys) < keyring.DATA_KEYS_BEFORE_REWRITING
+        store.close()
+        acknowledged = newest

@@ -172,20 +172,30 @@ def test_rows_that_were_swapped_or_copied_to_another_name_are_refused(tmp_path: 
         with pytest.raises(OperationalError, match="belongs to another name"):
             store.verify()
         store.close()
-    overwrite(tmp_path / "data", rows)
-    # The name inside is checked as well as the one outside: what our own key sealed under a wrong name.
+
+
+def test_a_row_under_a_wrong_name_is_refused_though_our_own_key_sealed_it(tmp_path: Path) -> None:
+    names = [b"a" + os.urandom(20) for _ in range(2)]
     store = opened(tmp_path / "data")
-    hidden = store._names.opaque(names[0])
-    real = store._names.opaque
-    store._names.opaque = lambda name: hidden  # type: ignore[method-assign]
+    hidden, real = store._names.opaque(names[0]), store._names
+    store._sealer._names = _AllOneName(hidden)
     batch = store._sealer.sealed({names[1]: b"moved"})
-    store._names.opaque = real  # type: ignore[method-assign]
+    store._sealer._names = real
     store._below.write([batch])
     with pytest.raises(OperationalError, match="holds another name"):
         store.get(names[0])
     with pytest.raises(OperationalError, match="holds another name"):
         list(store.scan(b"a"))
     store.close()
+
+
+class _AllOneName(sealing.Names):
+    def __init__(self, hidden: bytes) -> None:
+        super().__init__(bytes(32), frozenset())
+        self._hidden = hidden
+
+    def opaque(self, name: bytes) -> bytes:
+        return self._hidden
 
 
 def _refuses(read: Callable[[], object]) -> bool:
@@ -286,6 +296,30 @@ def test_no_nonce_comes_twice_under_one_key_whatever_restarts_rollbacks_and_reke
     assert all(len(counters) <= rows_per_key for counters in per_key.values())
     if not rolled_back:
         assert dict(store.scan(b"")) == plain
+
+
+def heads_of(folder: Path) -> list[bytes]:
+    """Data key and counter of each row."""
+    return [row[:8] for row in raw_rows(folder).values()]
+
+
+def test_batches_of_one_life_never_share_a_nonce(tmp_path: Path) -> None:
+    store = opened(tmp_path / "data")
+    for number in range(10):
+        store.write([{b"a%d" % (10 * number + at): b"" for at in range(10)}])
+    store.close()
+    assert sorted(heads_of(tmp_path / "data")) == [
+        (1).to_bytes(4, "big") + count.to_bytes(4, "big") for count in range(100)
+    ]
+
+
+def test_a_restart_begins_a_new_key(tmp_path: Path) -> None:
+    for life in range(5):
+        store = opened(tmp_path / "data")
+        assert store.ring.data_keys.keys() == set(range(1, life + 1)), "reading needs none"
+        store.write([{b"a%d" % life: b""}])
+        store.close()
+    assert len(set(heads_of(tmp_path / "data"))) == 5
 
 
 def test_a_copied_machine_draws_other_salts(tmp_path: Path) -> None:
