@@ -105,6 +105,8 @@ class Kernel(Timeline):
         self._side: dict[int, int] = {}
         self.healed = False
         self.hosts: list[Host] = []
+        self.numbers: tuple[int, ...] = tuple(range(plan.members))
+        """Who hears what is said to everybody; an observer asks instead."""
         for node in range(plan.members):
             self._add_member(node)
         if plan.observer:
@@ -338,7 +340,7 @@ class Kernel(Timeline):
             self.votes.leaves(host.node, to, frame, durable, self.chain.links)
         if frame[0] == Channel.BODIES:
             self.holders.leaves(host.node, frame, host.honest)
-        peers = [to] if to is not None else range(self.plan.members)
+        peers = [to] if to is not None else self.numbers
         for peer in peers:
             if peer == host.node or not self._same_side(host, peer):
                 continue
