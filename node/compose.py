@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -54,6 +54,10 @@ from tallystick.node.storage.key_encryption import KeyEncryption, open_keys
 from tallystick.node.storage.opening import NodeStore, open_store
 from tallystick.node.storage.rekeying import Rekeying
 from tallystick.node.storage.sealed import SealedStore
+from tallystick.node.upkeep.aside import unfinished
+from tallystick.node.upkeep.segments import BACKED_UP, WIRE_CHUNK_BYTES
+
+CoreT = TypeVar("CoreT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
         opened.callback(guard.close)
         store = _store(config)
         opened.callback(store.close)
-        replica = Replica(genesis, store, signer, guard, clock())
+        replica = _begun(lambda: Replica(genesis, store, signer, guard, clock()))
         _check_members(config, replica.ledger, signer.public_key)
         world.follow(replica.ledger)
         driver = world.driver(replica, DiskWriter(store, guard), signer)
@@ -121,6 +125,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
             node=driver,
             submitter=driver,
             leading=driver.leadership,
+            ledger_rows=partial(store.export, BACKED_UP, WIRE_CHUNK_BYTES),
             waits=lambda account, payment_id: replica.pool.waits(account + payment_id),
             **world.access,
         )
@@ -139,7 +144,7 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
     with ExitStack() as opened:
         store = _store(config)
         opened.callback(store.close)
-        follower = Follower(NodeId(config.id), genesis, store, clock())
+        follower = _begun(lambda: Follower(NodeId(config.id), genesis, store, clock()))
         world.follow(follower.ledger)
         driver = world.driver(follower, DiskWriter(store, None), None)
         observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
@@ -270,6 +275,16 @@ async def _nothing() -> None:
     """A part that is open already."""
 
 
+def links_of(config: NodeConfig, clock: Clock) -> Links:
+    """The node's links to the others, for whoever asks for blocks while the node itself stands still."""
+    return _links(config, _genesis_of(config)[1], clock)
+
+
+def genesis_of(config: NodeConfig) -> Genesis:
+    """The network's genesis document, checked. `OperationalError` says what is wrong with it."""
+    return _genesis_of(config)[0]
+
+
 def _genesis_of(config: NodeConfig) -> tuple[Genesis, Network]:
     try:
         genesis = genesis_from_json(config.genesis.read_bytes())
@@ -361,8 +376,20 @@ def _principals_of(config: NodeConfig) -> tuple[CertifiedPrincipal, ...]:
         raise OperationalError(str(error)) from None
 
 
+def _begun(make: Callable[[], CoreT]) -> CoreT:
+    """The core as the database lets it begin. A record that cannot be read is a sentence, like a disk that cannot."""
+    try:
+        return make()
+    except Refused as refused:
+        raise OperationalError(
+            f"a stored record cannot be read ({refused}): `tallystick ledger verify` names it"
+        ) from None
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (sentence := unfinished(folder)) is not None:
+        raise OperationalError(sentence)
     return folder
 
 

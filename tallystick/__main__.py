@@ -40,6 +40,7 @@ def _mount_node() -> None:
     """The node's commands. A wallet-only installation lacks the node; anything else that is missing is an error."""
     try:
         from tallystick.node.cli import (
+            ledger_app,
             list_evidence,
             network_app,
             node_app,
@@ -50,6 +51,7 @@ def _mount_node() -> None:
         if error.name not in ("tallystick.node", "tallystick.node.cli"):
             raise
         return
+    app.add_typer(ledger_app, name="ledger")
     app.add_typer(network_app, name="network")
     app.add_typer(node_app, name="node")
     app.add_typer(observer_app, name="observer")

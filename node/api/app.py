@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from tallystick.network.wire.faults import InvariantError, OperationalError, Refused, invariant
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.node.api import bounds, operating, reading, stalls, submitting
+from tallystick.node.api import backup, bounds, operating, reading, stalls, submitting
 from tallystick.node.api.openapi import openapi_document
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
 from tallystick.node.api.problems import internal_problem, problem, problem_of, unavailable_problem
@@ -36,6 +36,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "status": operating.status,
         "why_stalled": stalls.why_stalled,
         "hand_over": operating.hand_over,
+        "backup": backup.backup,
         "evidence": stalls.evidence,
         "genesis": operating.genesis,
         "healthz": operating.healthz,
@@ -63,6 +64,7 @@ def make_app(
         middlewares=[_answer_every_error, _check_access], client_max_size=bounds.BODY_BYTES_MAX
     )
     app[PARTS] = parts
+    app[backup.BACKING_UP] = asyncio.Lock()
     app[TABLE] = {(route.method, route.path): route for route in routes}
     app[operating.OPENAPI] = operating.encode_document(openapi_document(routes, parts.version))
     invariant(len(app[TABLE]) == len(routes), "two rows of the route table are the same")

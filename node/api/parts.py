@@ -1,6 +1,6 @@
 """What an app is made of, found again by every handler. Filled by `node.compose`, or by a test with fakes behind the ports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -79,6 +79,8 @@ class ApiParts:
     """(account, id) → a transaction with these waits at this node to be ordered."""
     leading: Leading | None = None
     """None: this node cannot vote, so it neither confirms reads nor leads."""
+    ledger_rows: Callable[[], Iterator[list[tuple[bytes, bytes]]]] | None = None
+    """The certified ledger's durable rows as of the call, for a backup; may be asked from another thread."""
     audit: Callable[[], AuditView] | None = None
     ready_lag_ms: int = 10_000
     """Age of the newest block up to which the node counts as caught up."""

@@ -153,6 +153,16 @@ ROUTES: tuple[Route, ...] = (
         "Evidence against members that signed two statements which exclude each other, verifiable offline.",
         schemas.EvidenceResponse,
     ),
+    Route(
+        "backup",
+        "GET",
+        "/v1/operations/backup",
+        _OPERATORS,
+        "The certified ledger of one instant, as rows in framed segments: what `tallystick ledger backup` reads.",
+        None,
+        refusals=(RejectReason.OVERLOADED, RejectReason.NOT_READY),
+        served_by_observer=False,
+    ),
     Route("genesis", "GET", "/v1/genesis", _ANYBODY_KNOWN, "The genesis file.", None),
     Route(
         "healthz",

@@ -151,15 +151,21 @@ def hand_over(
     say(as_json, found, f"{settings.name} handed over: member {leader} leads, in view {view}")
 
 
-def ask_node(
-    settings: NodeConfig, path: str, token: str | None, method: str = "GET"
-) -> dict[str, object]:
-    """One request to this very node: its own certificate is the only one believed."""
+def pinned(certificate: Path) -> ssl.SSLContext:
+    """Whoever has this certificate's key is believed, and nobody else."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(settings.tls_certificate)
+    context.load_verify_locations(certificate)
+    return context
+
+
+def ask_node(
+    settings: NodeConfig, path: str, token: str | None, method: str = "GET"
+) -> dict[str, object]:
+    """One request to this very node: its own certificate is the only one believed."""
+    context = pinned(settings.tls_certificate)
     connection = http.client.HTTPSConnection(
         settings.api_host, settings.api_port, timeout=STATUS_SECONDS_MAX, context=context
     )

@@ -8,8 +8,10 @@ from typing import assert_never
 from tallystick.consensus import api
 from tallystick.consensus.pbft import Pbft
 from tallystick.consensus.raft import Raft, jitter_of
+from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import EngineName
 from tallystick.node.core.bystander import Bystander
+from tallystick.node.core.restoring import forgotten
 
 CULPABLE = frozenset(
     {
@@ -33,9 +35,23 @@ def engine_of(
     restored: api.Restored,
     now_ms: int,
 ) -> api.Engine:
-    """The member's engine as a start, or the end of an epoch, finds it; a bystander's for who does not vote in this one."""
+    """The member's engine as a start, or the end of an epoch, finds it; a bystander's for who does not vote in this one.
+    `OperationalError` when its record cannot be read."""
     if setup.me not in setup.vote_keys:
         return Bystander(setup, restored, now_ms)
+    try:
+        return _engine_of(name, setup, crypto, restored, now_ms)
+    except Refused as refused:
+        raise forgotten(f"the engine's record: {refused}") from None
+
+
+def _engine_of(
+    name: EngineName,
+    setup: api.Setup,
+    crypto: api.Crypto,
+    restored: api.Restored,
+    now_ms: int,
+) -> api.Engine:
     match name:
         case "pbft":
             return Pbft(setup, crypto, restored, now_ms)

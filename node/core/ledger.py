@@ -28,7 +28,13 @@ from tallystick.network.wire.blocks import (
     link_of,
 )
 from tallystick.network.wire.digest import ZERO
-from tallystick.network.wire.faults import OperationalError, invariant, present
+from tallystick.network.wire.faults import (
+    InvariantError,
+    OperationalError,
+    Refused,
+    invariant,
+    present,
+)
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
 from tallystick.network.wire.ids import BodyId, Epoch, Height, Link, NodeId
 from tallystick.network.wire.membership import EPOCH_MEMBERS, EpochMembers, members_digest
@@ -97,7 +103,14 @@ class Ledger:
         else:
             self.height = Height(int.from_bytes(final[:8], "big"))
             self.link = Link(final[8:40])
-            self._load()
+            try:
+                self._load()
+            except (OperationalError, InvariantError, Refused, ValueError, OverflowError) as error:
+                # msgspec's errors are ValueErrors, and so are seeds and heights that no row of ours has.
+                raise OperationalError(
+                    f"the stored ledger is damaged: {error}. `tallystick ledger verify` names the record,"
+                    f" `tallystick ledger repair` makes the ledger again from certified blocks"
+                ) from error
 
     # -- beginning -----------------------------------------------------------------------------------------------------
 

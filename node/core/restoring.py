@@ -6,7 +6,7 @@ the node refuses to vote. One that is behind only means a crash between the two 
 
 from tallystick.consensus import api
 from tallystick.consensus.accountability.guard import GUARD_RECORD
-from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.ids import Link, NodeId
 from tallystick.node.core import schema
 from tallystick.node.core.block_data import BLOCK_DATA, block_of, describe
@@ -57,11 +57,14 @@ def restored(ledger: Ledger, judging: Judging, guard: GuardRecord) -> api.Restor
     if _sequence(guard.read()) > _sequence(in_database):
         raise OperationalError(
             "the double-sign guard is ahead of the database: this disk was rolled back or replaced;"
-            " the node must not vote under this id"
+            " the node must not vote under this id. Restore the newer disk, or bring the bank back under its spare id"
         )
     blocks: list[api.Block] = []
     for key, value in store.scan(schema.PENDING):
-        data = BLOCK_DATA.decode(value)
+        try:
+            data = BLOCK_DATA.decode(value)
+        except Refused as refused:
+            raise forgotten(f"block {key[1:].hex()}, kept before a vote: {refused}") from None
         if data.header.height > ledger.height and data.header.epoch == ledger.members.epoch:
             judging.hold(Link(key[1:]), data, needed=True)
             blocks.append(block_of(data))
@@ -93,5 +96,16 @@ def guard_to_repeat(ledger: Ledger, guard: GuardRecord) -> bytes | None:
     return in_database if guard.read() != in_database else None
 
 
+def forgotten(what: str) -> OperationalError:
+    """A record of promises is damaged: nobody else knows what this node signed."""
+    return OperationalError(
+        f"the record of what this node has promised is damaged ({what}). A member that may have forgotten a vote must not"
+        f" vote again: bring the bank back under its spare id and keep this folder"
+    )
+
+
 def _sequence(record: bytes | None) -> int:
-    return GUARD_RECORD.decode(record).sequence if record is not None else 0
+    try:
+        return GUARD_RECORD.decode(record).sequence if record is not None else 0
+    except Refused as refused:
+        raise forgotten(f"the guard's record: {refused}") from None

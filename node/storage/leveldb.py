@@ -3,10 +3,13 @@
 Decided here: how a read sees what is not yet durable, and that every error of the disk is an `OperationalError`, which
 stops the node. An error of a synced write is never retried: after a failed fsync the kernel may have dropped the pages and
 call the next one a success. Measured before: `paranoid_checks` does not notice a flipped byte in a table, `verify_checksums`
-on the read does. Not here: the thread that writes (`node.runtime.disk_writer`).
+on the read does. It is on for another reason: without it, LevelDB opens a log with a flipped byte in its middle and leaves
+out whatever stood after it, without a word. A log that merely ends early (the batch that a crash cut off) opens either way.
+Not here: the thread that writes (`node.runtime.disk_writer`).
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,15 +37,31 @@ _UNKNOWN = object()
 class LevelStore:
     """The node's database. Reads, `stage` and `release` on the loop's thread, `write` on the writer's."""
 
-    def __init__(self, folder: Path, write_buffer_bytes: int = WRITE_BUFFER_BYTES) -> None:
-        """Open or create `folder`/ledger and hold the folder. `OperationalError` when it is taken or damaged."""
-        self._lock = FolderLock(folder)
-        self._overlay = Overlay()
+    def __init__(
+        self,
+        folder: Path,
+        write_buffer_bytes: int = WRITE_BUFFER_BYTES,
+        *,
+        create: bool = True,
+        held: FolderLock | None = None,
+    ) -> None:
+        """Open or create `folder`/ledger and hold the folder, unless the caller holds it already (`held`).
+
+        `OperationalError` when it is taken or damaged, or not there and `create` is False.
+        """
         path = folder / "ledger"
+        if not create and not path.is_dir():
+            raise OperationalError(f"there is no ledger in {folder}")
+        self._lock = held or FolderLock(folder)
+        self._lock_is_ours = held is None
+        self._overlay = Overlay()
+        self._exporting = threading.Lock()
+        self._closed = False
         try:
             self._db = plyvel.DB(
                 str(path),
-                create_if_missing=True,
+                create_if_missing=create,
+                paranoid_checks=True,
                 write_buffer_size=write_buffer_bytes,
                 lru_cache_size=CACHE_BYTES,
                 bloom_filter_bits=BLOOM_BITS_PER_KEY,
@@ -51,8 +70,11 @@ class LevelStore:
             )
             _sync_folder(folder)
         except (plyvel.Error, OSError) as error:
-            self._lock.release()
-            raise OperationalError(f"cannot open the database in {path}: {error}") from error
+            self._let_go()
+            raise OperationalError(
+                f"cannot open the database in {path}: {_words(error)}. If this is not for want of rights or room, its files are"
+                f" damaged: `tallystick ledger repair` says what can be done, nothing was changed"
+            ) from error
         self._read = self._db.get
 
     def get(self, key: bytes) -> bytes | None:
@@ -63,7 +85,7 @@ class LevelStore:
             return self._read(key, verify_checksums=True)
         except plyvel.Error as error:
             raise OperationalError(
-                f"the database cannot read key {key[:48].hex()}: {error}"
+                f"the database cannot read key {key[:53].hex()}: {_words(error)}"
             ) from error
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -98,7 +120,7 @@ class LevelStore:
                     else:
                         put(key, value)
         except (plyvel.Error, OSError) as error:
-            raise OperationalError(f"the database cannot write: {error}") from error
+            raise OperationalError(f"the database cannot write: {_words(error)}") from error
 
     def release(self, mark: int) -> None:
         """Everything staged up to `mark` is durable; reads may go to the database again."""
@@ -110,10 +132,58 @@ class LevelStore:
             1 for _ in _checked(self._db.iterator(verify_checksums=True, fill_cache=False), b"")
         )
 
+    def export(
+        self, tables: Sequence[bytes], chunk_bytes: int
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The durable rows of these tables as they are when the first chunk is asked for, ascending, in chunks of about
+        `chunk_bytes`. May be asked from another thread, one chunk at a time; `OperationalError` once the store is closed.
+        """
+        with self._exporting:
+            self._check_open()
+            snapshot = self._db.snapshot()
+        try:
+            for table in sorted(tables):
+                with self._exporting:
+                    self._check_open()
+                    pairs = _checked(
+                        snapshot.iterator(prefix=table, verify_checksums=True, fill_cache=False),
+                        table,
+                    )
+                while chunk := self._chunk(pairs, chunk_bytes):
+                    yield chunk
+        finally:
+            with self._exporting:
+                if not self._closed:
+                    snapshot.close()
+
+    def _chunk(
+        self, pairs: Iterator[tuple[bytes, bytes]], chunk_bytes: int
+    ) -> list[tuple[bytes, bytes]]:
+        rows: list[tuple[bytes, bytes]] = []
+        size = 0
+        with self._exporting:  # the database may not be closed under an iterator
+            self._check_open()
+            for key, value in pairs:
+                rows.append((key, value))
+                size += len(key) + len(value)
+                if size >= chunk_bytes:
+                    break
+        return rows
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OperationalError("the database is closed")
+
     def close(self) -> None:
         """Close the database and let go of the folder. Nothing may be written any more."""
-        self._db.close()
-        self._lock.release()
+        with self._exporting:
+            self._closed = True
+            self._db.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock_is_ours:
+            self._lock.release()
 
 
 def _checked(pairs: Iterator[tuple[bytes, bytes]], prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -124,8 +194,14 @@ def _checked(pairs: Iterator[tuple[bytes, bytes]], prefix: bytes) -> Iterator[tu
             yield pair
     except plyvel.Error as error:
         raise OperationalError(
-            f"the database is damaged after key {last[:48].hex()}: {error}"
+            f"the database is damaged after key {last[:53].hex()}: {_words(error)}"
         ) from error
+
+
+def _words(error: Exception) -> str:
+    """LevelDB speaks in bytes."""
+    first = error.args[0] if error.args else b""
+    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -36,6 +36,7 @@ MEMBER: dict[str, dict[str, int]] = {
     "genesis": KNOWN,
     "metrics": READING_ALL,
     "hand_over": OPERATING,
+    "backup": OPERATING,
     "healthz": OPEN,
     "readyz": OPEN,
     "openapi": OPEN,
@@ -43,6 +44,7 @@ MEMBER: dict[str, dict[str, int]] = {
 OBSERVER: dict[str, dict[str, int]] = {
     "submit": dict.fromkeys(ROLES, 404),
     "hand_over": dict.fromkeys(ROLES, 404),
+    "backup": dict.fromkeys(ROLES, 404),
     **dict.fromkeys(
         (
             "receipt",
@@ -59,7 +61,7 @@ OBSERVER: dict[str, dict[str, int]] = {
     ),
     **dict.fromkeys(("healthz", "readyz", "openapi"), OPEN),
 }
-MEMBERS_ONLY = {"submit", "hand_over"}
+MEMBERS_ONLY = {"submit", "hand_over", "backup"}
 CODES = {401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND"}
 
 
