@@ -72,6 +72,9 @@ class Replay:
         if header.parent_link != ledger.link:
             self._fault(header.height, "does not stand on the block below", diverged=False)
             return None
+        if record.certificate.epoch != ledger.members.epoch:
+            self._fault(header.height, "its certificate is of another epoch", diverged=False)
+            return None
         try:
             fault = ledger.block_fault(ledger.link, header.time_ms, good)
             if fault is not None:

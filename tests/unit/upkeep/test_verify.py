@@ -171,7 +171,7 @@ def unknown_epoch(record: BlockRecord) -> BlockRecord:
         (fewer_votes, "fewer votes than a quorum"),
         (forged_vote, "is not genuine"),
         (prepares, "votes to prepare"),
-        (unknown_epoch, "members of epoch 7 are not known"),
+        (unknown_epoch, "its certificate is of epoch 7"),
     ],
 )
 def test_a_block_that_no_quorum_certified_is_told_from_one_that_it_did(
