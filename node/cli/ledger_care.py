@@ -8,14 +8,13 @@ import typer
 from tallystick.network.wire.faults import InvariantError, OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.node.cli.ledger_client import NodeClient
-from tallystick.node.cli.ledger_tools import Display, hold, told
+from tallystick.node.cli.ledger_tools import Display, hold, keys_of, told
 from tallystick.node.cli.operate import settings_of
 from tallystick.node.cli.output import fail, say
 from tallystick.node.compose import genesis_of, links_of
 from tallystick.node.config import NodeConfig
 from tallystick.node.runtime.clock import WallClock
 from tallystick.node.storage.guard_file import GuardFile
-from tallystick.node.storage.leveldb import LevelStore
 from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.backing_up import BackupWriter
 from tallystick.node.upkeep.findings import EXIT_DIVERGED, Level, Progress
@@ -24,6 +23,7 @@ from tallystick.node.upkeep.peers import PeerBlocks
 from tallystick.node.upkeep.repairing import Node, Repaired, repair
 from tallystick.node.upkeep.restoring import Restored, restore
 from tallystick.node.upkeep.segments import BACKED_UP, SEGMENT_BYTES
+from tallystick.node.upkeep.stores import open_ledger
 
 SIGNED_BEFORE = (
     "this node's guard has signed before, so it is ahead of what was restored, and `tallystick node run` will refuse:"
@@ -41,6 +41,7 @@ def repair_ledger(config: Path, rebuild: bool, give_up_held: bool, as_json: bool
             genesis_of(settings),
             settings.role == "member",
             _guard_record(settings),
+            keys_of(settings),
         )
         done = asyncio.run(_repaired(settings, node, display, rebuild, give_up_held))
     except OperationalError as error:
@@ -146,7 +147,7 @@ def _backed_up(
         raise OperationalError(sentence)
     held = hold(settings.data)
     try:
-        store = LevelStore(settings.data, create=False, held=held)
+        store = open_ledger(settings.data, keys_of(settings), held)
         try:
             writer = BackupWriter(to, genesis, display)
             for rows in store.export(BACKED_UP, SEGMENT_BYTES):

@@ -11,9 +11,9 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.node.cli.ledger_client import HttpSide, NodeClient
 from tallystick.node.cli.ledger_tools import Display, opened, place_of, read_genesis, told
 from tallystick.node.cli.output import fail, say
-from tallystick.node.storage.leveldb import LevelStore
 from tallystick.node.upkeep.comparing import Difference, Side, StoredSide, compare
 from tallystick.node.upkeep.findings import EXIT_DAMAGED, Level, Report
+from tallystick.node.upkeep.stores import scratch_in
 from tallystick.node.upkeep.verifying import verify
 
 LEVELS = tuple(level.name.lower() for level in Level)
@@ -116,7 +116,7 @@ def _compared(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="tallystick-")))
         one, other = sides
         return compare(
-            one, other, read_genesis(genesis), display, lambda: LevelStore(folder / "scratch")
+            one, other, read_genesis(genesis), display, lambda: scratch_in(folder / "scratch")
         )
 
 

@@ -14,13 +14,15 @@ import typer
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.genesis import Genesis, genesis_from_json
-from tallystick.node.config import ConfigError, load_config
+from tallystick.node.config import ConfigError, NodeConfig, load_config
 from tallystick.node.storage.folder_lock import FolderLock
-from tallystick.node.storage.leveldb import LevelStore
+from tallystick.node.storage.key_encryption import open_keys
+from tallystick.node.storage.opening import NodeStore
 from tallystick.node.upkeep.findings import Finding
 from tallystick.node.upkeep.manifest import GENESIS, MANIFEST, read_manifest
 from tallystick.node.upkeep.ports import WritableStore
 from tallystick.node.upkeep.restoring import fill
+from tallystick.node.upkeep.stores import Keys, open_ledger, scratch_in
 
 SCRATCH = "scratch"
 """Folder beside a ledger for what a command needs while it runs; nothing in it is ever kept."""
@@ -36,6 +38,12 @@ class Place:
     folder: Path
     genesis: Genesis
     backup: bool
+    keys: Keys = ()
+
+
+def keys_of(settings: NodeConfig) -> Keys:
+    """What opens the node's data folder, none for a plain one."""
+    return open_keys(settings.storage.sources, settings.source.parent)
 
 
 def place_of(target: Path | None, config: Path | None, genesis: Path | None) -> Place:
@@ -47,7 +55,7 @@ def place_of(target: Path | None, config: Path | None, genesis: Path | None) -> 
             settings = load_config(config)
         except ConfigError as error:
             raise OperationalError("; ".join(error.errors)) from None
-        return Place(settings.data, read_genesis(settings.genesis), False)
+        return Place(settings.data, read_genesis(settings.genesis), False, keys_of(settings))
     folder = target or Path()
     if (folder / MANIFEST).is_file():
         return Place(folder, read_genesis(genesis or folder / GENESIS), True)
@@ -72,7 +80,7 @@ def read_genesis(path: Path) -> Genesis:
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[tuple[LevelStore, Callable[[], WritableStore]]]:
+def opened(place: Place) -> Iterator[tuple[NodeStore, Callable[[], WritableStore]]]:
     """The ledger to read, and a way to open an empty database; all but the ledger is gone afterwards.
 
     A backup is unpacked into such a database first, its files' hashes checked on the way, and is not written to itself.
@@ -81,7 +89,7 @@ def opened(place: Place) -> Iterator[tuple[LevelStore, Callable[[], WritableStor
     with ExitStack() as stack:
         if place.backup:
             scratch = Path(stack.enter_context(TemporaryDirectory(prefix="tallystick-")))
-            store = LevelStore(scratch / "backup")
+            store = scratch_in(scratch / "backup")
             stack.callback(store.close)
             fill(store, place.folder, read_manifest(place.folder), place.genesis)
         else:
@@ -90,9 +98,9 @@ def opened(place: Place) -> Iterator[tuple[LevelStore, Callable[[], WritableStor
             scratch = place.folder / SCRATCH
             shutil.rmtree(scratch, ignore_errors=True)  # of a call that was killed
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-            store = LevelStore(place.folder, create=False, held=held)
+            store = open_ledger(place.folder, place.keys, held)
             stack.callback(store.close)
-        yield store, lambda: LevelStore(scratch / "again")
+        yield store, lambda: scratch_in(scratch / "again")
 
 
 def hold(folder: Path) -> FolderLock:

@@ -135,7 +135,7 @@ class LevelStore:
     def export(
         self, tables: Sequence[bytes], chunk_bytes: int
     ) -> Iterator[list[tuple[bytes, bytes]]]:
-        """The durable rows of these tables as they are when the first chunk is asked for, ascending, in chunks of about
+        """The durable rows of these tables as they are when the first chunk is asked for, in chunks of about
         `chunk_bytes`. May be asked from another thread, one chunk at a time; `OperationalError` once the store is closed.
         """
         with self._exporting:

@@ -19,8 +19,8 @@ from tallystick.node.storage.leveldb import LevelStore
 from tallystick.node.storage.overlay import Pairs
 from tallystick.node.storage.sealed import SealedStore
 
-HEIGHT_TABLES: Final = frozenset((schema.BLOCK, schema.LINK))
-"""What a thief may know of them is how many blocks there are, and the core walks the links in order."""
+HEIGHT_TABLES: Final = frozenset((schema.BLOCK, schema.LINK, schema.EPOCH))
+"""What a thief may know of them is how many blocks and epochs there are, and the core walks them in order."""
 
 DRAFT: Final = "sealing"
 """A plain database's sealed twin while it is made: thrown away by the next try."""

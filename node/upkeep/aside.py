@@ -2,9 +2,10 @@
 
 ```
 data/ledger           in use                     1  data/repair/ledger is made, in synced batches, and verified
-data/repair/ledger    in the making              2  data/repair/ready says so, durably
-data/ledger.old-1     what stood there before    3  ledger → ledger.old-1, repair/ledger → ledger, repair is removed
+data/repair/ledger    in the making              2  data/repair/ready says so, durably, and where the old one goes
+data/old-1/ledger     what stood there before    3  ledger → old-1/ledger, repair/ledger → ledger, repair is removed
 ```
+A sealed ledger and its keyring go together.
 
 Decided here: at whatever instant the power fails, the next call finds out which step is due and goes on from there. Whoever
 starts a node asks `unfinished` first. Nothing is ever deleted that was a ledger before.
@@ -15,7 +16,8 @@ import shutil
 from pathlib import Path
 
 from tallystick.network.wire.faults import OperationalError
-from tallystick.node.storage.leveldb import LevelStore
+from tallystick.node.storage.opening import NodeStore
+from tallystick.node.upkeep.stores import MOVED, Keys, open_new
 
 NAMES = ("repair", "restore")
 READY = "ready"
@@ -37,39 +39,44 @@ class Aside:
         """The new ledger is whole: only the exchange is left to do."""
         return (self._path / READY).is_file()
 
-    def open(self, *, anew: bool = False) -> LevelStore:
+    def open(self, keys: Keys, *, anew: bool = False) -> NodeStore:
         """The new ledger as far as it has come; `anew`: from nothing. One that cannot be read is begun again."""
         if anew:
             self.drop()
         try:
-            return LevelStore(self._path)
+            return open_new(self._path, keys)
         except OperationalError:
             self.drop()
-            return LevelStore(self._path)
+            return open_new(self._path, keys)
 
     def set_ready(self) -> None:
         """Durably: from now on the exchange is finished, whatever happens. The new ledger is closed."""
-        handle = os.open(self._path / READY, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        draft = self._path / f"{READY}.new"
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._free_name().encode())
+            file.flush()
             os.fsync(handle)
-        finally:
-            os.close(handle)
+        draft.rename(self._path / READY)
         sync_folder(self._path)
         sync_folder(self._folder)
 
     def exchange(self) -> Path | None:
-        """Put the new ledger in its place; where the old one is now, if there was one."""
-        made, ledger, kept = self._path / "ledger", self._folder / "ledger", None
-        if made.is_dir():
-            if ledger.is_dir():
-                kept = self._free_name()
-                ledger.rename(kept)
-                sync_folder(self._folder)
-            made.rename(ledger)
+        """Put the new ledger in its place; where the old one is now, if there was one. Each step may have been done before."""
+        kept = self._folder / (self._path / READY).read_text()
+        for name in MOVED:
+            made, used = self._path / name, self._folder / name
+            if not made.exists():
+                continue  # it is in its place, or there is none: a plain ledger has no keyring
+            if used.exists() and not (kept / name).exists():
+                kept.mkdir(mode=0o700, exist_ok=True)
+                used.rename(kept / name)
+                sync_folder(kept)
+            made.rename(used)
             sync_folder(self._folder)
-            sync_folder(self._path)
+        sync_folder(self._path)
         self.drop()
-        return kept
+        return kept if kept.is_dir() else None
 
     def drop(self) -> None:
         """Forget the new ledger. The word that it is ready goes last, so an exchange that was begun stays begun."""
@@ -83,11 +90,11 @@ class Aside:
         self._path.rmdir()
         sync_folder(self._folder)
 
-    def _free_name(self) -> Path:
+    def _free_name(self) -> str:
         number = 1
-        while (path := self._folder / f"ledger.old-{number}").exists():
+        while (self._folder / f"old-{number}").exists():
             number += 1
-        return path
+        return f"old-{number}"
 
 
 def unfinished(folder: Path) -> str | None:

@@ -1,6 +1,6 @@
 """`tallystick ledger backup`: the certified ledger of one instant, into a folder of its own.
 
-Rows come in ascending order from a stopped node's database or from a running node's interface, which reads a snapshot.
+Rows come from a stopped node's database or from a running node's interface, which reads a snapshot.
 Decided here: every file is durable before the manifest names it. Not here: what a row must be, which `restoring` asks.
 """
 
@@ -44,18 +44,18 @@ class BackupWriter:
         self._size = 0
         self._rows = 0
         self._final: bytes | None = None
-        self._tip: bytes | None = None
+        self._tip_key, self._tip = b"", None  # type: bytes, bytes | None
         _make_room(folder)
         data = genesis_to_json(genesis)
         self._files.append(_written(folder, GENESIS, data, 0))
 
     def add(self, rows: Iterable[Row]) -> None:
-        """The next rows, ascending."""
+        """The next rows, in any order."""
         for key, value in rows:
             if key == schema.FINAL:
                 self._final = value
-            elif key[:1] == schema.BLOCK:
-                self._tip = value
+            elif key[:1] == schema.BLOCK and key > self._tip_key:
+                self._tip_key, self._tip = key, value
             self._waiting.append((key, value))
             self._size += len(key) + len(value) + 10
             if self._size >= SEGMENT_BYTES:

@@ -183,8 +183,8 @@ def _differing(a: Store, b: Store) -> list[tuple[bytes, bytes | None, bytes | No
         for each in differing(a, b, table):
             found.append(each)
             if len(found) >= KEYS_MAX:
-                return found
-    return found
+                return sorted(found, key=lambda row: row[0])
+    return sorted(found, key=lambda row: row[0])
 
 
 def _parted(

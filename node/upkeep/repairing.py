@@ -13,12 +13,13 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.keys import verify_vote
 from tallystick.node.storage.folder_lock import FolderLock
-from tallystick.node.storage.leveldb import LevelStore
+from tallystick.node.storage.opening import NodeStore
 from tallystick.node.upkeep.aside import Aside
 from tallystick.node.upkeep.findings import Finding, Level, Progress, silent
 from tallystick.node.upkeep.promises import Forgotten, Promises, promises_of
 from tallystick.node.upkeep.rebuilding import AskPeers, Rebuilding
 from tallystick.node.upkeep.rows import highest
+from tallystick.node.upkeep.stores import Keys, open_ledger
 from tallystick.node.upkeep.verifying import verify
 
 CARRIED_PER_WRITE = 256
@@ -34,6 +35,8 @@ class Node:
     member: bool
     guard_record: bytes | None = None
     """The record of the guard beside the key; None if it never signed, and for an observer."""
+    keys: Keys = ()
+    """Those that open its data folder, none for a plain one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ async def _repair(
                 f"{promises.lost_batches[0]}. This node said that it holds these payments; f other members hold each of them,"
                 f" too. Nothing was changed; add --give-up-held to go on without"
             )
-        target = aside.open()
+        target = aside.open(node.keys)
         try:
             rebuilding = Rebuilding(node.genesis, source, target, ask_peers, check_vote)
             ledger = await rebuilding.run(floor, progress)
@@ -134,23 +137,23 @@ async def _repair(
     )
 
 
-def _opened(node: Node, held: FolderLock) -> LevelStore | None:
+def _opened(node: Node, held: FolderLock) -> NodeStore | None:
     """The damaged ledger; None if LevelDB cannot open it, which only an observer survives."""
     try:
-        return LevelStore(node.folder, create=False, held=held)
+        return open_ledger(node.folder, node.keys, held)
     except OperationalError as error:
         if not node.member or node.guard_record is None:
             return None
         raise Forgotten(f"the database cannot be opened: {error}") from None
 
 
-def _carry_over(promises: Promises, height: int, target: LevelStore) -> None:
+def _carry_over(promises: Promises, height: int, target: NodeStore) -> None:
     rows = sorted(promises.rows.items())
     for at in range(0, len(rows), CARRIED_PER_WRITE):
         target.write([dict(rows[at : at + CARRIED_PER_WRITE])])
 
 
-def _look_again(target: LevelStore, node: Node, progress: Progress, check_vote: Verify) -> None:
+def _look_again(target: NodeStore, node: Node, progress: Progress, check_vote: Verify) -> None:
     report = verify(target, node.genesis, Level.MERKLE, progress, check_vote=check_vote)
     if report.findings:
         raise OperationalError(
@@ -169,7 +172,7 @@ def _result(
     rebuilt: bool,
 ) -> Repaired:
     """After an exchange that an earlier call had prepared."""
-    store = LevelStore(node.folder, create=False, held=held)
+    store = open_ledger(node.folder, node.keys, held)
     try:
         report = verify(store, node.genesis, Level.MERKLE, check_vote=check_vote)
     finally:

@@ -130,21 +130,20 @@ def compare_rows(stored: Store, made: Store, findings: Findings) -> None:
 def differing(
     one: Store, other: Store, table: bytes
 ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
-    """(key, value in one, value in other) where the two differ, ascending; stops where `one` is damaged, which level 1 says."""
-    left, right = _whole(one, table), _whole(other, table)
-    a, b = next(left, None), next(right, None)
-    while a is not None or b is not None:
-        if b is None or (a is not None and a[0] < b[0]):
-            if a is not None:
-                yield a[0], a[1], None
-            a = next(left, None)
-        elif a is None or b[0] < a[0]:
-            yield b[0], None, b[1]
-            b = next(right, None)
-        else:
-            if a[1] != b[1]:
-                yield a[0], a[1], b[1]
-            a, b = next(left, None), next(right, None)
+    """(key, value in one, value in other) where the two differ, in no order; what a disk cannot read, level 1 names."""
+    for key, value in _whole(one, table):
+        if (beside := _value(other, key)) != value:
+            yield key, value, beside
+    for key, value in _whole(other, table):
+        if _value(one, key) is None:
+            yield key, None, value
+
+
+def _value(store: Store, key: bytes) -> bytes | None:
+    try:
+        return store.get(key)
+    except OperationalError:
+        return None
 
 
 def _whole(store: Store, table: bytes) -> Iterator[tuple[bytes, bytes]]:

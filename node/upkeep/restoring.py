@@ -17,7 +17,7 @@ from tallystick.network.wire.genesis import Genesis, genesis_from_json, genesis_
 from tallystick.network.wire.keys import verify_vote
 from tallystick.node.core.ports import Store
 from tallystick.node.storage.folder_lock import FolderLock
-from tallystick.node.storage.leveldb import LevelStore
+from tallystick.node.storage.keyring import is_sealed
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.aside import Aside
 from tallystick.node.upkeep.findings import Level, Progress, Report, silent
@@ -31,7 +31,8 @@ from tallystick.node.upkeep.manifest import (
 )
 from tallystick.node.upkeep.ports import WritableStore
 from tallystick.node.upkeep.rows import Damaged, read_block
-from tallystick.node.upkeep.segments import SEGMENT, Ascending, Row
+from tallystick.node.upkeep.segments import SEGMENT, Row, rows_of_segment
+from tallystick.node.upkeep.stores import Keys, open_ledger
 from tallystick.node.upkeep.verifying import verify
 
 
@@ -50,6 +51,7 @@ def restore(
     level: Level = Level.MERKLE,
     progress: Progress = silent,
     *,
+    keys: Keys = (),
     check_vote: Verify = verify_vote,
 ) -> Restored:
     """Make `folder`/ledger from the backup. `OperationalError` says what does not hold; then nothing was changed.
@@ -63,13 +65,17 @@ def restore(
             raise OperationalError(
                 f"{folder} has a ledger. Move it away first if it shall be replaced; it may be needed as evidence"
             )
+        if is_sealed(folder) and not keys:
+            raise OperationalError(
+                f"{folder} has a keyring and [storage] names no key: move it away"
+            )
         manifest = read_manifest(backup)
         if (
             aside.ready
         ):  # an earlier call had proven it, and was interrupted while it put it in its place
             aside.exchange()
-            return _in_place(folder, held, manifest, genesis, level, progress, check_vote)
-        store = aside.open(anew=True)
+            return _in_place(folder, keys, held, manifest, genesis, level, progress, check_vote)
+        store = aside.open(keys, anew=True)
         try:
             fill(store, backup, manifest, genesis, progress)
             report = prove(store, manifest, genesis, level, progress, check_vote)
@@ -87,6 +93,7 @@ def restore(
 
 def _in_place(
     folder: Path,
+    keys: Keys,
     held: FolderLock,
     manifest: Manifest,
     genesis: Genesis,
@@ -94,7 +101,7 @@ def _in_place(
     progress: Progress,
     check_vote: Verify,
 ) -> Restored:
-    store = LevelStore(folder, create=False, held=held)
+    store = open_ledger(folder, keys, held)
     try:
         return Restored(manifest, prove(store, manifest, genesis, level, progress, check_vote))
     finally:
@@ -135,10 +142,9 @@ def check_genesis(backup: Path, manifest: Manifest, genesis: Genesis) -> None:
 
 def rows_of(backup: Path, manifest: Manifest) -> Iterator[list[Row]]:
     """The rows of each segment, in order. `OperationalError` names the file that is changed, cut, or another's."""
-    ascending = Ascending()
     for entry in manifest.files[1:]:
         try:
-            rows = ascending.take(read_file(backup, entry))
+            rows = rows_of_segment(read_file(backup, entry))
         except Refused as refused:
             raise OperationalError(
                 f"{backup / entry.name} does not decode: {refused.detail}"
@@ -185,6 +191,10 @@ def prove(
         raise OperationalError(
             f"the backup's ledger does not hold: {report.findings[0].sentence()}"
             + (f", and {more} more" if more else "")
+        )
+    if report.rows != manifest.rows:
+        raise OperationalError(
+            f"the backup holds {report.rows} rows, its manifest says {manifest.rows}"
         )
     said = (manifest.height, manifest.link, manifest.state_root)
     if said != (report.height, report.link.hex(), report.state_root.hex()):

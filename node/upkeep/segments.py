@@ -1,6 +1,6 @@
 """Rows of the ledger in pieces of bounded size: the files of a backup, and the way from a running node to one.
 
-A segment is one msgpack array of [key, value], keys strictly ascending within it and from one to the next. On the wire (the
+A segment is one msgpack array of [key, value]; rows come in any order, each once (`restoring` counts them). On the wire (the
 node's answer to a backup) each stands behind its length in 4 bytes; a length of 0 and the SHA-256 of all segments end it, so
 an answer that was cut is not taken for a whole one. Decided here: which tables a backup holds. Promises are not among them.
 """
@@ -43,37 +43,13 @@ SEGMENT: Codec[list[tuple[bytes, bytes]]] = Codec(
 )
 
 
-def segments_of(rows: Iterable[Row]) -> Iterator[bytes]:
-    """The rows as segments."""
-    waiting: list[Row] = []
-    size = 0
-    for row in rows:
-        waiting.append(row)
-        size += len(row[0]) + len(row[1]) + 10
-        if size >= SEGMENT_BYTES:
-            yield SEGMENT.encode(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield SEGMENT.encode(waiting)
-
-
-class Ascending:
-    """Takes segments in their order and gives their rows; `Refused` for rows that no backup holds or out of order."""
-
-    def __init__(self) -> None:
-        self._last = b""
-        self.rows = 0
-
-    def take(self, segment: bytes) -> list[Row]:
-        rows = SEGMENT.decode(segment)
-        for key, _ in rows:
-            if key <= self._last:
-                raise OperationalError(f"row {key.hex()} stands after row {self._last.hex()}")
-            if key not in BACKED_UP and (key[:1] not in BACKED_UP or key[:1] == b"m"):
-                raise OperationalError(f"row {key.hex()} is of a table that no backup holds")
-            self._last = key
-        self.rows += len(rows)
-        return rows
+def rows_of_segment(segment: bytes) -> list[Row]:
+    """Its rows. `Refused` for bytes that are none, `OperationalError` for a row that no backup holds."""
+    rows = SEGMENT.decode(segment)
+    for key, _ in rows:
+        if key not in BACKED_UP and (key[:1] not in BACKED_UP or key[:1] == b"m"):
+            raise OperationalError(f"row {key.hex()} is of a table that no backup holds")
+    return rows
 
 
 def framed(chunks: Iterable[list[Row]]) -> Generator[bytes, None, None]:
@@ -92,7 +68,6 @@ class Unframing:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._whole = sha256()
-        self._ascending = Ascending()
         self._ended = False
 
     def feed(self, data: bytes) -> Iterator[Row]:
@@ -119,9 +94,10 @@ class Unframing:
         if self._ended and self._buffer:
             raise OperationalError("the node's answer goes on after its end")
 
-    def _rows(self, segment: bytes) -> list[Row]:
+    @staticmethod
+    def _rows(segment: bytes) -> list[Row]:
         try:
-            return self._ascending.take(segment)
+            return rows_of_segment(segment)
         except Refused as refused:
             raise OperationalError(f"the node's answer does not decode: {refused}") from None
 

@@ -362,7 +362,7 @@ def test_an_exchange_that_loses_power_at_any_step_is_finished_by_the_next_call(
 
 def test_a_node_does_not_start_in_the_middle_of_a_repair(tmp_path: Path) -> None:
     half = Aside(tmp_path, "repair")
-    half.open().close()
+    half.open(()).close()
     assert "a repair of the ledger" in str(unfinished(tmp_path))
     half.drop()
     assert unfinished(tmp_path) is None
