@@ -100,12 +100,15 @@ class SealedStore:
 
     def write(self, batches: Sequence[Pairs]) -> None:
         """One atomic, synced write of these batches, and of a few rows that wait to be sealed anew."""
+        self._write(batches, REWRITTEN_ROWS_MAX)
+
+    def _write(self, batches: Sequence[Pairs], rows_max: int) -> None:
         # Asked once: a `rekey` meanwhile must not make this walk pass rows that are sealed under the key in use now.
         retire_below, rewriting = self._ring.retire_below, self._ring.rewriting
         if self._sealer.number < retire_below:
             self._sealer.leave_key()
         batch = self._sealer.sealed(flattened(batches))
-        walked = self._walk(batch, retire_below) if rewriting else False
+        walked = self._walk(batch, retire_below, rows_max) if rewriting else False
         self._below.write([batch])
         if walked:
             self._ring.forget_below(retire_below)
@@ -144,12 +147,12 @@ class SealedStore:
         """At once only `key_encryption` opens the ring; rows follow, a few with each write."""
         self._ring.rewrap(key_encryption)
 
-    def rewrite_all(self) -> Iterator[int]:
+    def rewrite_all(self, rows_per_write: int = PASSED_ROWS_MAX) -> Iterator[int]:
         """Seal every waiting row anew, now; yields after each step how many were done. On the writer's thread."""
         done = 0
         while self._ring.rewriting:
             before = self._rewritten
-            self.write([{}])
+            self._write([{}], rows_per_write)
             done += self._rewritten - before
             yield done
 
@@ -158,7 +161,7 @@ class SealedStore:
         self._opener.add(number, key)
         return number, key
 
-    def _walk(self, batch: dict[bytes, bytes | None], retire_below: int) -> bool:
+    def _walk(self, batch: dict[bytes, bytes | None], retire_below: int, rows_max: int) -> bool:
         """Add the next few old rows to `batch`, sealed anew; True when the walk has passed the last row.
 
         A row that the batch itself writes or deletes is left to it. Rows behind the cursor are under new keys: written by
@@ -169,11 +172,7 @@ class SealedStore:
         old: dict[bytes, bytes | None] = {}
         size, ended = 0, True
         for passed, (hidden, row) in enumerate(self._below.after(self._cursor)):
-            if (
-                len(old) == REWRITTEN_ROWS_MAX
-                or size >= REWRITTEN_BYTES_MAX
-                or passed == PASSED_ROWS_MAX
-            ):
+            if len(old) == rows_max or size >= REWRITTEN_BYTES_MAX or passed == PASSED_ROWS_MAX:
                 ended = False
                 break
             self._cursor = hidden
@@ -188,10 +187,10 @@ class SealedStore:
     def _opened(
         self, rows: Iterator[tuple[bytes, bytes]], prefix: bytes
     ) -> Iterator[tuple[bytes, bytes]]:
-        opened, opaque = self._opener.opened, self._names.opaque
+        opened, hashed = self._opener.opened, self._names.hashed
         for hidden, row in rows:
             name, value = opened(hidden, row)
-            if opaque(name) != hidden:
+            if name != hidden and hashed(name) != hidden:
                 raise damaged(hidden, "it holds another name")
             if name.startswith(prefix):
                 yield name, value

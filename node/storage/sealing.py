@@ -36,6 +36,7 @@ NAME_BYTES_MAX: Final = 255
 KNOWN_NAMES_MAX: Final = 32_768
 """8 MB: the payments on their way, several times over."""
 
+_NUMBER = Struct(">I")
 _NUMBERS = Struct(">II")
 _LENGTHS: Final = tuple(bytes([length]) for length in range(NAME_BYTES_MAX + 1))
 _HEIGHT_NAME_BYTES: Final = 9
@@ -58,13 +59,17 @@ class Names:
             return known
         if len(name) == _HEIGHT_NAME_BYTES and name[:1] in self._height_tables:
             return name
-        keyed = self._copy()
-        keyed.update(name)
-        hidden = name[:1] + keyed.digest()
+        hidden = self.hashed(name)
         if len(self._known) >= KNOWN_NAMES_MAX:
             self._known.clear()
         self._known[name] = hidden
         return hidden
+
+    def hashed(self, name: bytes) -> bytes:
+        """`opaque` for a name that is no height, and not remembered: for whoever passes over all of them once."""
+        keyed = self._copy()
+        keyed.update(name)
+        return name[:1] + keyed.digest()
 
     def ordered(self, prefix: bytes) -> bool:
         """Whether the database has the names below `prefix` in their own order."""
@@ -139,22 +144,26 @@ class Opener:
     """Opens rows under every key of the ring. Any thread: it is only ever added to."""
 
     def __init__(self, data_keys: Mapping[int, bytes]) -> None:
-        self._aeads = {number: AESGCM(key) for number, key in data_keys.items()}
+        self._decrypts: dict[bytes, Callable[[bytes, bytes, bytes], bytes]] = {}
+        """By the first four bytes of a row."""
+        for number, key in data_keys.items():
+            self.add(number, key)
 
     def add(self, number: int, key: bytes) -> None:
         """Before the first row is sealed under it."""
-        self._aeads[number] = AESGCM(key)
+        self._decrypts[_NUMBER.pack(number)] = AESGCM(key).decrypt
 
     def opened(self, hidden: bytes, row: bytes) -> tuple[bytes, bytes]:
         """Name and value. `OperationalError` names the row: changed, cut, moved, or under a key that is not ours."""
         if len(row) <= HEAD_BYTES + TAG_BYTES:
             raise damaged(hidden, f"it is cut to {len(row)} bytes")
-        number = key_number(row)
-        aead = self._aeads.get(number)
-        if aead is None:
-            raise damaged(hidden, f"it is under data key {number}, which the keyring does not hold")
+        decrypt = self._decrypts.get(row[:4])
+        if decrypt is None:
+            raise damaged(
+                hidden, f"it is under data key {key_number(row)}, which the keyring does not hold"
+            )
         try:
-            plain = aead.decrypt(row[4:HEAD_BYTES], row[HEAD_BYTES:], hidden)
+            plain = decrypt(row[4:HEAD_BYTES], row[HEAD_BYTES:], hidden)
         except InvalidTag:
             raise damaged(hidden, "it was changed, or belongs to another name") from None
         end = 1 + plain[0]

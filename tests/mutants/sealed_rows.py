@@ -105,8 +105,10 @@ def walk_asks_twice_which_keys_retire(patch: pytest.MonkeyPatch) -> None:
     """A change of keys arrives in the middle of a write: the walk passes over rows under the key in use, then forgets it."""
     honest = SealedStore._walk
 
-    def walk(self: SealedStore, batch: dict[bytes, bytes | None], retire_below: int) -> bool:
-        walked = honest(self, batch, retire_below)
+    def walk(
+        self: SealedStore, batch: dict[bytes, bytes | None], retire_below: int, rows_max: int
+    ) -> bool:
+        walked = honest(self, batch, retire_below, rows_max)
         if walked:
             self._ring.forget_below(self._ring.retire_below)
         return walked

@@ -89,7 +89,7 @@ def test_a_crash_at_any_step_of_rekeying_loses_nothing_and_the_next_life_goes_on
         patch.setattr(LevelStore, "write", cut_before(LevelStore.write))
         try:
             store.rekey(NEW)
-            for _ in store.rewrite_all():
+            for _ in store.rewrite_all(256):
                 pass
             finished = True
         except PowerCut:
@@ -123,7 +123,7 @@ def test_a_rekeying_that_arrives_during_a_write_passes_over_no_row(
         real(below, batches)
 
     monkeypatch.setattr(LevelStore, "write", write)
-    for _ in store.rewrite_all():
+    for _ in store.rewrite_all(256):
         pass
     assert dict(store.scan(b"t")) == rows
     in_use = {sealing.key_number(row) for _, row in store._below.scan(b"t")}
