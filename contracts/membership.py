@@ -22,6 +22,7 @@ from tallystick.contracts.state import (
 from tallystick.network.wire import bounds
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId
+from tallystick.network.wire.keys import check_vote_key
 from tallystick.network.wire.membership import MemberEntry, SpareEntry, count_fault
 from tallystick.network.wire.transactions import ActivateSpare, ChangeMembers
 
@@ -38,7 +39,7 @@ def first_membership(genesis: Genesis) -> dict[bytes, bytes]:
 
 def change_members(working: WorkingSet, change: ChangeMembers, account: Account) -> Decision:
     """Settled, or the first of MEMBERS_FIXED, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS, UNKNOWN_MEMBER,
-    MEMBER_ID_USED, UNKNOWN_PARTICIPANT, MEMBER_KEY_USED, MEMBER_COUNT, TOO_MANY_SPARES."""
+    MEMBER_ID_USED, UNKNOWN_PARTICIPANT, MEMBER_KEY_USED, BAD_VOTE_KEY, MEMBER_COUNT, TOO_MANY_SPARES."""
     now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
     if now is None:
         return decisions.MEMBERS_FIXED
@@ -61,6 +62,8 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
             return decisions.UNKNOWN_PARTICIPANT
     if not _keys_are_fresh(now, change.joining):
         return decisions.MEMBER_KEY_USED
+    if not all(check_vote_key(entry.vote_key) for entry in change.joining):
+        return decisions.BAD_VOTE_KEY
     left = [members.pop(id_) for id_ in change.leaving]
     voting = (*members.values(), *change.joining)
     if count_fault("pbft", len(voting)) is not None:
@@ -72,7 +75,7 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
 
 def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -> Decision:
     """Settled, or the first of MEMBERS_FIXED, UNKNOWN_MEMBER, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS,
-    UNKNOWN_SPARE, MEMBER_KEY_USED."""
+    UNKNOWN_SPARE, MEMBER_KEY_USED, BAD_VOTE_KEY."""
     now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
     if now is None:
         return decisions.MEMBERS_FIXED
@@ -90,6 +93,8 @@ def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -
     new = MemberEntry(wish.spare, old.name, old.participant, wish.vote_key, wish.tls_key_hash)
     if not _keys_are_fresh(now, (new,)):
         return decisions.MEMBER_KEY_USED
+    if not check_vote_key(wish.vote_key):
+        return decisions.BAD_VOTE_KEY
     voting = (*(entry for entry in now.members if entry.id != old.id), new)
     spares = tuple(each for each in now.spares if each.id != wish.spare)
     return _closes(working, now, [old], voting, spares)

@@ -162,6 +162,8 @@ class RejectReason(Enum):
         "Receipts would walk through more changes of members than they hold.",
     )
 
+    BAD_VOTE_KEY = _outcome(140, "BAD_VOTE_KEY", "A vote key is not a canonical Ed25519 key.")
+
     @property
     def number(self) -> int:
         return self.value.number

@@ -52,6 +52,8 @@ class CatchUp:
     _turn: int = field(default=0)
     _poll_ms: int | None = None
     """From when on to ask although no certificate says that something is lacking."""
+    _polled: bool = False
+    """What is asked for was a poll: no certificate of ours says that the answer is needed."""
     _hinted_ms: int | None = None
     _hinted_by: NodeId | None = None
     owing: set[NodeId] = field(default_factory=set)
@@ -65,6 +67,10 @@ class CatchUp:
         """A checked commit certificate of a block that we do not have."""
         if not self.behind:
             self._ask_from_ms = now_ms + SETTLE_MS
+            if self._polled:
+                self._asked_ms = (
+                    None  # whoever gave us a hint may be silent on purpose: now it is others' turn
+                )
         if certificate.height > max(self.ledger.height, self.target.height if self.target else 0):
             self.target = certificate
 
@@ -92,7 +98,7 @@ class CatchUp:
             return None
         if self._asked_ms is not None:
             self._turn += 1  # the last one was silent
-        self._asked_ms = now_ms
+        self._asked_ms, self._polled = now_ms, not self.behind
         hinted, self._hinted_by, self._poll_ms = self._hinted_by, None, None
         peer = hinted if hinted in peers and not self.behind else peers[self._turn % len(peers)]
         self.owing.add(peer)

@@ -11,8 +11,8 @@ from unittest.mock import patch
 import pytest
 from msgspec.structs import replace as struct_replace
 
-from tallystick.consensus.accountability.guard import GUARD_RECORD
-from tallystick.consensus.pbft.messages import MESSAGE, NewView, epoch_of
+from tallystick.consensus.accountability.guard import GUARD_RECORD, NEW_VIEW
+from tallystick.consensus.pbft.messages import MESSAGE, NewView, changes_digest, epoch_of
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId, ParticipantId
@@ -22,7 +22,7 @@ from tallystick.node.core.events import Wait
 from tallystick.node.core.replica import Replica
 from tests.sim import kernel, run
 from tests.sim.checkers import Violation, hold
-from tests.sim.checkers.votes import NEW_VIEW, Statement, Votes, changes_digest
+from tests.sim.checkers.votes import Statement, Votes
 from tests.sim.clock import Clock
 from tests.sim.crypto import VoteKeys
 from tests.sim.hosts import OBSERVER, Host

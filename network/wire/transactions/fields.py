@@ -8,7 +8,6 @@ the sentence that `field_fault` gives. Not here: whether a key is a point of the
 from itertools import pairwise
 
 from tallystick.network.wire import bounds
-from tallystick.network.wire.keys import check_vote_key
 from tallystick.network.wire.transactions import (
     ChangeMembers,
     Issue,
@@ -40,8 +39,6 @@ def members_fault(change: ChangeMembers) -> str | None:
     for entry in change.joining:
         if not entry.name.isprintable() or entry.name != entry.name.strip():
             return f"the name of member {entry.id} has characters that do not show"
-        if not check_vote_key(entry.vote_key):
-            return f"the vote key of member {entry.id} is not a canonical Ed25519 key"
     if max([*joining, *spares], default=0) > bounds.MEMBER_ID_MAX:
         return f"a member's id is at most {bounds.MEMBER_ID_MAX}"
     return None
@@ -54,7 +51,5 @@ def field_fault(transaction: Transaction) -> str | None:
         return None if transaction.asset.isalnum() else "asset must be capital letters and digits"
     if isinstance(transaction, OpenAccount):
         return keys_fault(transaction.keys, transaction.threshold)
-    if isinstance(transaction, ChangeMembers):
-        return members_fault(transaction)
-    good = check_vote_key(transaction.vote_key)
-    return None if good else "the vote key is not a canonical Ed25519 key"
+    # A vote key's point is looked at by the contract, once authority is shown: here anybody could buy 5 ms with 8 kB.
+    return members_fault(transaction) if isinstance(transaction, ChangeMembers) else None

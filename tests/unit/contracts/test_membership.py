@@ -1,6 +1,9 @@
 """Who votes next: every refusal by its reason, bounds at and over, and ids and keys that never come back."""
 
+from functools import cache
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from tallystick.contracts import execute_block
@@ -27,7 +30,12 @@ NAMES = {CENTRAL_BANK: "cb", BANK_A: "a", BANK_B: "b"}
 
 def member(number: int, participant: ParticipantId = BANK_A, key: object = None) -> MemberEntry:
     name = number if key is None else key
-    return MemberEntry(NodeId(number), f"n{number}", participant, h("vote", name), h("tls", name))
+    return MemberEntry(NodeId(number), f"n{number}", participant, vote_key_of(name), h("tls", name))
+
+
+@cache
+def vote_key_of(name: object) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(h("vote", name)).public_key().public_bytes_raw()
 
 
 def five(count: int = 5, spares: tuple[SpareEntry, ...] | None = None) -> Genesis:
@@ -189,6 +197,15 @@ def test_no_key_is_used_twice() -> None:
             assert refusal(ledger, wish) is RejectReason.MEMBER_KEY_USED
     twins = (member(8, key="same"), member(9, key="same"))
     assert refusal(ledger, change(ledger, (), twins)) is RejectReason.MEMBER_KEY_USED
+
+
+def test_a_vote_key_that_is_none_is_found_once_authority_is_shown() -> None:
+    ledger = Ledger(five())
+    bad = replace(member(9), vote_key=b"\xff" * 32)
+    assert refusal(ledger, change(ledger, (), (bad,))) is RejectReason.BAD_VOTE_KEY
+    assert refusal(ledger, change(ledger, (), (bad,), by=BANK_A)) is RejectReason.NOT_PERMITTED
+    wish = replace(activation(ledger, 0, 100), vote_key=b"\x01" + bytes(31))
+    assert refusal(ledger, wish) is RejectReason.BAD_VOTE_KEY
 
 
 def test_four_members_are_the_fewest_but_one() -> None:

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from tallystick.consensus.accountability.guard import GUARD_RECORD
 from tallystick.consensus.pbft.messages import Proposal, Standing, ViewChange, Vote
+from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.wire.blocks import NO_CHANGE
 from tallystick.network.wire.genesis import Parameters
-from tallystick.network.wire.ids import Epoch, Height, NodeId, ParticipantId, View
+from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, ParticipantId, View
 from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions import ActivateSpare, ChangeMembers
@@ -17,6 +18,7 @@ from tallystick.node.core import schema
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.block_data import describe
 from tallystick.node.core.bystander import Bystander
+from tallystick.node.core.catch_up import SETTLE_MS
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import AskBlocks, Held
 from tallystick.node.core.replica import Replica
@@ -295,6 +297,21 @@ def test_messages_of_other_epochs_are_dropped_and_a_later_one_leads_to_a_questio
     asked = [each for each in lab.said_catch_up(2) if isinstance(each, AskBlocks)]
     assert 1 <= len(asked) <= 2
     assert not lab.core(2).catch_up.behind
+
+
+def test_a_hint_that_leads_nowhere_holds_up_no_catching_up() -> None:
+    lab = Epochs(running=(2,))
+    catch_up, peers = lab.core(2).catch_up, [NodeId(node) for node in (0, 1, 3)]
+    catch_up.hint(NodeId(3), lab.now_ms)
+    now_ms = lab.now_ms + SETTLE_MS
+    asked = catch_up.ask(now_ms, peers)
+    assert asked is not None
+    assert asked[0] == 3
+    vote = CertVote(NodeId(0), bytes(64))
+    lacking = Certificate(2, Epoch(0), View(0), Height(5), Link(b"\x05" * 32), Link(bytes(32)), (vote,))  # fmt: skip
+    catch_up.toward(lacking, now_ms)
+    assert catch_up.ask(now_ms + SETTLE_MS, peers) is not None
+    assert catch_up.ask(now_ms + 2 * SETTLE_MS, peers) is None
 
 
 def test_old_votes_and_view_changes_move_nothing_in_the_next_epoch() -> None:
