@@ -4,14 +4,15 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tallystick import Settled, verify_receipt
-from tallystick.network.wire.ids import NodeId, PaymentId
+from tallystick.network.wire.ids import NodeId
 from tallystick.node.cli.spare import Prepared, prepare_spare
 from tallystick.node.config import load_config
 from tallystick.testing import RunningNetwork, free_base_port
 from tallystick.wallet.blocking import BlockingWallet
-from tallystick.wallet.core import build
+from tallystick.wallet.cli import members
 
 OLD, SPARE = 1, 501
 """Of bank-b."""
@@ -52,21 +53,13 @@ def pay(wallet: BlockingWallet, network: RunningNetwork, count: int) -> int:
     return epochs_shown
 
 
-def activate(network: RunningNetwork, made: Prepared) -> Settled:
-    with network.blocking_wallet("bank-b") as bank:
-        transaction = build.activate_spare(
-            bank.wallet.terms,
-            account=bank.wallet.account,
-            member=OLD,
-            spare=SPARE,
-            vote_key=made.vote_key,
-            tls_key_hash=made.tls_key_hash,
-            id=PaymentId(b"\x5a" * 32),
-            now_ms=bank.wallet.now_ms(),
-        )
-        outcome = bank._run(bank.wallet.send(bank.wallet.sign(transaction), wait="final"))
-    assert isinstance(outcome, Settled), outcome
-    return outcome
+def activate(network: RunningNetwork, made: Prepared) -> None:
+    """As the bank's operator does it, at the command line."""
+    words = ["activate-spare", "--member", str(OLD), "--spare", str(SPARE), "--json"]
+    words += ["--vote-key", made.vote_key.hex(), "--tls-key-hash", made.tls_key_hash.hex()]
+    words += ["--network", str(network.folder / "network.json"), "--as", "bank-b"]
+    done = CliRunner().invoke(members.app, words)
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.timeout(120)
@@ -79,9 +72,7 @@ def test_a_bank_with_a_lost_disk_comes_back_under_its_spare_id(tmp_path: Path) -
         network.stop_node("bank-b")  # its disk is gone for good
         with network.blocking_wallet("bank-a") as bank:
             assert pay(bank, network, 3) == 0
-            activated = activate(network, made)
-            assert activated.receipt is not None
-            assert verify_receipt(activated.receipt, network.file.genesis).ok
+            activate(network, made)
             voters = ("bank-a", "bank-c", "bank-d", "bank-b-spare")
             wait_for_epoch(network, 1, *voters)
             assert pay(bank, network, 3) == 1
