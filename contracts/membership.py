@@ -20,6 +20,7 @@ from tallystick.contracts.state import (
     participant_key,
 )
 from tallystick.network.wire import bounds
+from tallystick.network.wire.faults import present
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.keys import check_vote_key
@@ -28,9 +29,7 @@ from tallystick.network.wire.transactions import ActivateSpare, ChangeMembers
 
 
 def first_membership(genesis: Genesis) -> dict[bytes, bytes]:
-    """Epoch 0 as a record. A Raft network has none: its members are fixed (see DECISIONS)."""
-    if genesis.engine != "pbft":
-        return {}
+    """Epoch 0 as a record."""
     members = tuple(sorted(genesis.members, key=lambda entry: entry.id))
     spares = tuple(sorted(genesis.spares, key=lambda each: each.id))
     first = Membership(1, 0, genesis.governor, members, spares, ())
@@ -38,11 +37,9 @@ def first_membership(genesis: Genesis) -> dict[bytes, bytes]:
 
 
 def change_members(working: WorkingSet, change: ChangeMembers, account: Account) -> Decision:
-    """Settled, or the first of MEMBERS_FIXED, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS, UNKNOWN_MEMBER,
+    """Settled, or the first of NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS, UNKNOWN_MEMBER,
     MEMBER_ID_USED, UNKNOWN_PARTICIPANT, MEMBER_KEY_USED, BAD_VOTE_KEY, MEMBER_COUNT, TOO_MANY_SPARES."""
-    now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
-    if now is None:
-        return decisions.MEMBERS_FIXED
+    now = _membership(working)
     if account.serial != ROOT_SERIAL or account.participant != now.governor:
         return decisions.NOT_PERMITTED
     if working.membership is not None:
@@ -66,7 +63,7 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
         return decisions.BAD_VOTE_KEY
     left = [members.pop(id_) for id_ in change.leaving]
     voting = (*members.values(), *change.joining)
-    if count_fault("pbft", len(voting)) is not None:
+    if count_fault(working.engine, len(voting)) is not None:
         return decisions.MEMBER_COUNT
     if len(now.spares) + len(change.spares) > bounds.SPARES_MAX:
         return decisions.TOO_MANY_SPARES
@@ -74,11 +71,9 @@ def change_members(working: WorkingSet, change: ChangeMembers, account: Account)
 
 
 def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -> Decision:
-    """Settled, or the first of MEMBERS_FIXED, UNKNOWN_MEMBER, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS,
+    """Settled, or the first of UNKNOWN_MEMBER, NOT_PERMITTED, EPOCH_CLOSING, TOO_MANY_EPOCHS,
     UNKNOWN_SPARE, MEMBER_KEY_USED, BAD_VOTE_KEY."""
-    now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
-    if now is None:
-        return decisions.MEMBERS_FIXED
+    now = _membership(working)
     old = next((entry for entry in now.members if entry.id == wish.member), None)
     if old is None:
         return decisions.UNKNOWN_MEMBER
@@ -98,6 +93,12 @@ def activate_spare(working: WorkingSet, wish: ActivateSpare, account: Account) -
     voting = (*(entry for entry in now.members if entry.id != old.id), new)
     spares = tuple(each for each in now.spares if each.id != wish.spare)
     return _closes(working, now, [old], voting, spares)
+
+
+def _membership(working: WorkingSet) -> Membership:
+    """Every ledger has it from height 0 on."""
+    now = own(MEMBERSHIP, working.state.record(MEMBERS_KEY))
+    return present(now, "a ledger without a record of its members")
 
 
 def _used_ids(now: Membership) -> set[NodeId]:

@@ -19,7 +19,7 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import Hash
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.faults import Refused, broken, present
-from tallystick.network.wire.genesis import Parameters
+from tallystick.network.wire.genesis import EngineName, Parameters
 from tallystick.network.wire.ids import AccountId, BodyId, TxDigest
 from tallystick.network.wire.membership import (
     EpochMembers,
@@ -238,6 +238,8 @@ class BlockInput:
     lane: int
     height: int
     time_ms: int
+    engine: EngineName
+    """How many members an epoch may have depends on it."""
     parameters: Parameters
     transactions: Sequence[CheckedTransaction]
 
@@ -267,6 +269,7 @@ class WorkingSet:
         self.state = state
         self.chain = block.chain
         self.time_ms = block.time_ms
+        self.engine = block.engine
         self.hour = hour_of(block.time_ms)
         self.rules = active_rules(state.record(RULES_KEY), block.height)
         self.changed: dict[bytes, Account] = {}

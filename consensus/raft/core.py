@@ -5,6 +5,7 @@ that make a certificate, may a block be executed, is a block due, what do the ot
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from tallystick.consensus.accountability.guard import Guard
@@ -14,6 +15,7 @@ from tallystick.consensus.api import (
     Crypto,
     Effect,
     EngineStatus,
+    EpochAhead,
     Event,
     HandOver,
     Heard,
@@ -51,6 +53,7 @@ from tallystick.consensus.raft.messages import (
     GiveVote,
     Nack,
     StandNow,
+    epoch_of,
 )
 from tallystick.consensus.raft.state import PRODUCTION, RECORD, RaftState, Tuning, log_of
 from tallystick.consensus.raft.waiting import waiting_of
@@ -73,6 +76,10 @@ class Raft:
     ) -> None:
         """`configuration` None: every key of the setup votes. `OperationalError` when the log's blocks are not all there."""
         record = RECORD.decode(restored.record) if restored.record is not None else None
+        if restored.final is not None and restored.final.epoch != setup.epoch:
+            restored = replace(
+                restored, final=None
+            )  # it closed the epoch before: of another engine's terms
         guard = Guard(setup.epoch, restored.guard)
         state = RaftState(
             setup,
@@ -165,6 +172,11 @@ class Raft:
             said = MESSAGE.decode(message)
         except Refused as refused:
             return state.note("garbage", sender=sender, reason=refused.reason.code)
+        epoch = epoch_of(said)
+        if epoch != state.setup.epoch:
+            if epoch > state.setup.epoch:
+                state.out.append(EpochAhead(sender))
+            return None
         term = 0 if isinstance(said, Decided | GiveIndex) else said.term
         if term > state.term + TERMS_AHEAD_MAX:
             return state.note("garbage", sender=sender, reason=f"term {term} is out of reach")
@@ -238,7 +250,7 @@ class Raft:
             return min(waits, state.beat_at_ms) if state.signed else waits
         moments = [state.beat_at_ms]
         if state.opened and state.making is None and state.transfer_to is None:
-            due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
+            due_ms = replication.due_ms(state)
             if due_ms is not None:
                 moments.append(due_ms)
         return min(moments)

@@ -6,11 +6,11 @@ Not here: how long to wait (`election_clock`), what a leader does (`replication`
 """
 
 from tallystick.consensus.api import ViewEntered
-from tallystick.consensus.raft.messages import AskVote, Decided, GiveVote
+from tallystick.consensus.raft.messages import Acked, AskVote, Decided, GiveVote
 from tallystick.consensus.raft.quorums import Tally
 from tallystick.consensus.raft.state import Progress, RaftState, Role
 from tallystick.network.wire.digest import Tag
-from tallystick.network.wire.ids import NodeId, View
+from tallystick.network.wire.ids import Height, NodeId, View
 
 _VOTE = Tag(b"tallystick/raft-vote")
 
@@ -196,14 +196,38 @@ def _count(state: RaftState, now_ms: int) -> None:
 def _lead(state: RaftState, now_ms: int) -> None:
     """Won. Everything in our log is durable by now: our own vote left after it."""
     log = state.log
+    first, durable = Height(log.last_height + 1), log.last_height
+    if log.closed:
+        if not _close_again(state):
+            return retire(state, now_ms)
+        first, durable = log.last_height, Height(log.last_height - 1)
     state.role, state.leader = Role.LEADER, state.me
     state.votes.clear()
-    state.opened, state.own_match, state.judging = False, log.last_height, None
+    state.opened, state.own_match, state.judging = log.closed, durable, None
     state.owed_since_ms = now_ms
-    state.progress = {
-        peer: Progress(next=log.last_height + 1, heard_ms=now_ms) for peer in state.others
-    }
+    state.progress = {peer: Progress(next=first, heard_ms=now_ms) for peer in state.others}
     # The block that opens the term is the first append; while our own tail is still executed, a heartbeat is.
     state.beat_at_ms = now_ms + (state.clock.heartbeat_ms if state.tail_executed else 0)
     state.out.append(ViewEntered(state.term))
-    state.note("leader", term=state.term, last_height=log.last_height, last_term=log.last_term)
+    return state.note(
+        "leader", term=state.term, last_height=log.last_height, last_term=log.last_term
+    )
+
+
+def _close_again(state: RaftState) -> bool:
+    """Our log ends with an uncommitted closing block of an older term, on which no block may open ours. It is taken again under
+    our term before anything of ours leaves: an acknowledgement of the old entry would not count for it."""
+    block = state.log.entries[-1].block
+    permitted = state.guard.may_prepare(
+        state.term, block.height, block.link, block.parent_link, state.final_link
+    )
+    if not permitted:
+        state.note("guard-refused", kind="append", height=block.height)
+        return False
+    state.log.take_again(state.term)
+    state.keep = state.keep_guard = True
+    state.promise(
+        Acked(state.setup.epoch, state.term, block.height, 0, state.final_height), state.me
+    )
+    state.note("take-again", term=state.term, height=block.height, link=block.link)
+    return True

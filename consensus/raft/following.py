@@ -74,7 +74,9 @@ def _entries(state: RaftState, append: Append) -> list[Entry] | None:
             return None
         if link is not None and block.parent_link != link:
             return None
-        entries.append(Entry(row.term, block))
+        if row.carried and not (block.closes and row.term == append.term):
+            return None
+        entries.append(Entry(row.term, block, row.carried))
         height, term, link = block.height, row.term, block.link
     return entries
 
@@ -107,6 +109,8 @@ def _take(state: RaftState, met: int, entries: list[Entry]) -> Height | None:
             if not state.incoming or block.height < state.incoming[0].block.height:
                 equal = block.height
             continue
+        if known is not None and block.closes:
+            state.verified = min(state.verified, Height(block.height - 1))  # until it is ours, too
         if block.link in state.declined and not _decline_again(state, entry):
             break
         state.incoming.append(entry)
@@ -115,10 +119,16 @@ def _take(state: RaftState, met: int, entries: list[Entry]) -> Height | None:
 
 
 def _contradiction(state: RaftState, entry: Entry, known: Entry | None) -> str | None:
-    """What no crash can bring about: a settled entry that differs, or two blocks in one place of one term."""
+    """What no crash can bring about: a settled entry that differs, two blocks in one place of one term, or one above the last
+    block of the epoch. That last block taken again by a later leader is the same block, and settled it stays."""
     block, height = entry.block, entry.block.height
+    below = _held(state, height - 1)
+    if below is not None and below.block.closes:
+        return f"the leader of term {state.term} goes on above height {height - 1}, which closes the epoch"
     if known is None or known.term != entry.term:
-        if known is not None and (height <= max(state.commit, state.verified) or state.incoming):
+        same = entry.carried and known is not None and known.block.link == block.link
+        settled = height <= max(state.commit, state.verified) or bool(state.incoming)
+        if known is not None and settled and not same:
             return f"the leader of term {state.term} contradicts height {height}, which is settled"
         if not _follows(state, block.parent_link, height):
             return f"the block at height {height} has another parent here"
@@ -178,7 +188,11 @@ def advance(state: RaftState) -> None:
     if entry is None:
         return
     block = entry.block
-    fresh = entry.term == state.term and block.height > max(state.leader_commit, state.commit)
+    fresh = (
+        entry.term == state.term
+        and not entry.carried
+        and block.height > max(state.leader_commit, state.commit)
+    )
     restored = state.log.link_at(block.height) == block.link
     wish = (block.link, fresh and not restored)
     if wish == state.judging:
@@ -208,13 +222,14 @@ def on_judged(state: RaftState, judged: Judged) -> None:
     entry = _next(state)
     if entry is None or entry.block.link != judged.link:
         return
-    in_log = state.log.link_at(entry.block.height) == judged.link
+    queued = bool(state.incoming) and entry is state.incoming[0]
     if judged.verdict is not Verdict.ACCEPT:
+        in_log = state.log.link_at(entry.block.height) == judged.link
         _decline(state, entry, judged, in_log)
-    elif in_log:
-        state.executed.add(judged.link)
-    else:
+    elif queued:
         _accept(state, entry)
+    else:
+        state.executed.add(judged.link)
 
 
 def _accept(state: RaftState, entry: Entry) -> None:
@@ -231,7 +246,13 @@ def _accept(state: RaftState, entry: Entry) -> None:
     if block.height <= state.log.last_height:
         dropped = state.log.truncate_from(block.height)
         state.executed.difference_update(old.block.link for old in dropped)
-        state.note("truncate", term=state.term, height=block.height, entries=len(dropped))
+        again = [old.block.link for old in dropped] == [block.link]
+        state.note(
+            "take-again" if again else "truncate",
+            term=state.term,
+            height=block.height,
+            entries=len(dropped),
+        )
     state.log.append(entry)
     state.executed.add(block.link)
     state.verified = block.height

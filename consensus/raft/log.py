@@ -1,4 +1,5 @@
-"""The log: blocks by height, each with the term in which its leader first proposed it (thesis, section 3.5).
+"""The log: blocks by height, each with the term in which its leader first proposed it (thesis, section 3.5);
+the block that closes the epoch has the term of the leader that took it last, and nothing stands above it.
 
 A block's bytes carry no term, so proposing it again never changes it; the term lives beside it, here. Below `base` the log is
 compacted: those blocks are final and in the ledger. Blocks also name their parents, so a log that does not chain is refused.
@@ -15,6 +16,8 @@ from tallystick.network.wire.ids import Height, Link, View
 class Entry:
     term: View
     block: Block
+    carried: bool = False
+    """A closing block of an older term, under the term of the leader that took it again. Not durable: only that leader says so."""
 
 
 @dataclass(slots=True)
@@ -36,6 +39,11 @@ class Log:
     @property
     def last_link(self) -> Link:
         return self.entries[-1].block.link if self.entries else self.base_link
+
+    @property
+    def closed(self) -> bool:
+        """The last block of the epoch is here: what follows it belongs to another engine."""
+        return bool(self.entries) and self.entries[-1].block.closes
 
     def entry(self, height: int) -> Entry | None:
         index = height - self.base_height - 1
@@ -76,7 +84,14 @@ class Log:
             last_height=self.last_height,
         )
         invariant(entry.term >= self.last_term, "terms go back in the log", term=entry.term)
+        invariant(not self.closed, "an entry above the block that closes the epoch")
         self.entries.append(entry)
+
+    def take_again(self, term: View) -> Entry:
+        """The closing block at the end of the log, under a later term. It is the same block: nothing is dropped."""
+        invariant(self.closed and term > self.last_term, "not to be taken again", term=term)
+        self.entries[-1] = Entry(term, self.entries[-1].block, carried=True)
+        return self.entries[-1]
 
     def truncate_from(self, height: Height) -> list[Entry]:
         """Drop this height and everything above; what was dropped."""

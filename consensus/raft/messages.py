@@ -32,6 +32,8 @@ term that can be written would leave nobody a term to stand in. So many election
 class LogEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     term: TermField
     block: Data
+    carried: bool = False
+    """The block that closes the epoch, taken again by a later leader: it is as old as it is, so its time is not tested."""
 
 
 class AskVote(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):
@@ -154,5 +156,11 @@ Message: TypeAlias = (
     | AskIndex
     | GiveIndex
 )
+
+
+def epoch_of(message: Message) -> Epoch:
+    """The epoch that a message belongs to."""
+    return message.certificate.epoch if isinstance(message, Decided) else message.epoch
+
 
 MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]

@@ -29,6 +29,13 @@ APPEND_BYTES_MAX = bounds.CONSENSUS_MESSAGE_BYTES_MAX // 2
 # -- making blocks -----------------------------------------------------------------------------------------------------
 
 
+def due_ms(state: RaftState) -> int | None:
+    """The moment from which the log may grow; None: not before something else happens."""
+    if state.log.closed:
+        return None  # the pipeline drains: the child of this block is the next epoch's
+    return state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
+
+
 def propose(state: RaftState, now_ms: int) -> None:
     """Open the term with an empty block, whatever is in flight; afterwards extend the log while the pipeline has room."""
     if not state.leads or state.making is not None or not state.tail_executed:
@@ -37,8 +44,8 @@ def propose(state: RaftState, now_ms: int) -> None:
     if state.opened:
         if state.transfer_to is not None:
             return
-        due_ms = state.batching.due_ms(state.in_flight, state.batching.last_proposal_ms)
-        if due_ms is None or now_ms < due_ms:
+        at_ms = due_ms(state)
+        if at_ms is None or now_ms < at_ms:
             return
     if not state.in_flight:
         state.owed_since_ms = now_ms
@@ -54,7 +61,7 @@ def on_block_made(state: RaftState, made: BlockMade, now_ms: int) -> None:
     block = made.block
     if not state.leads or state.log.last_link != made.parent_link:
         return None
-    if not _promise_entry(state, block):
+    if not promise_entry(state, block):
         return step_down(state, "the guard refuses our block", now_ms)
     state.log.append(Entry(state.term, block))
     state.executed.add(block.link)
@@ -68,7 +75,8 @@ def on_block_made(state: RaftState, made: BlockMade, now_ms: int) -> None:
     return None
 
 
-def _promise_entry(state: RaftState, block: Block) -> bool:
+def promise_entry(state: RaftState, block: Block) -> bool:
+    """May this stand in our log as an entry of our term?"""
     state.keep_guard = True
     return state.guard.may_prepare(
         state.term, block.height, block.link, block.parent_link, state.final_link
@@ -145,7 +153,7 @@ def _send(
     prev_term = log.term_at(first - 1)
     if prev_term is None:
         return
-    rows = tuple([LogEntry(entry.term, entry.block.data) for entry in run])
+    rows = tuple([LogEntry(entry.term, entry.block.data, entry.carried) for entry in run])
     epoch, prev = state.setup.epoch, Height(first - 1)
     if progress.probing or lacks_compacted:
         # One at a time, and it must be answered: an append that fits nowhere is answered by a Nack.

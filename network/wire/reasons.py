@@ -141,7 +141,9 @@ class RejectReason(Enum):
         133, "MEMBER_KEY_USED", "The vote key or TLS key is a member's, or was one's."
     )
     MEMBER_COUNT = _outcome(
-        134, "MEMBER_COUNT", "An epoch has one member, or 4 to 64; this change would break that."
+        134,
+        "MEMBER_COUNT",
+        "An epoch has 1 to 64 members, under pbft not 2 or 3; this change would break that.",
     )
     EPOCH_CLOSING = _outcome(
         135,
@@ -152,10 +154,6 @@ class RejectReason(Enum):
         136, "UNKNOWN_PARTICIPANT", "The participant does not exist on this ledger."
     )
     TOO_MANY_SPARES = _outcome(137, "TOO_MANY_SPARES", "More spare ids would wait than are kept.")
-    MEMBERS_FIXED = _outcome(
-        138, "MEMBERS_FIXED", "This network's engine does not change its members."
-    )
-
     TOO_MANY_EPOCHS = _outcome(
         139,
         "TOO_MANY_EPOCHS",

@@ -337,7 +337,9 @@ class Ledger:
     def _input(self, parent: Link, time_ms: int, bodies: Sequence[CheckedBody]) -> BlockInput:
         genesis = self.genesis
         height = self.parent_of(parent)[0] + 1
-        return BlockInput(self.chain, genesis.lane, height, time_ms, genesis.parameters, bodies)
+        return BlockInput(
+            self.chain, genesis.lane, height, time_ms, genesis.engine, genesis.parameters, bodies
+        )
 
     def _written(
         self, changes: BlockResult, height: int

@@ -171,6 +171,7 @@ class Ledger:
             0,
             self.height + 1,
             self.time_ms if at_ms is None else at_ms,
+            self.genesis.engine,
             self.genesis.parameters,
             [checked(transaction) for transaction in transactions],
         )

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tallystick.contracts import execute_block
 from tallystick.contracts.state import MEMBERS_KEY, MEMBERSHIP, Membership
 from tallystick.network.wire import bounds
-from tallystick.network.wire.genesis import Genesis
+from tallystick.network.wire.genesis import EngineName, Genesis
 from tallystick.network.wire.ids import NodeId, ParticipantId
 from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.reasons import RejectReason
@@ -259,15 +259,27 @@ def test_so_many_changes_as_a_receipt_can_prove_and_no_more() -> None:
     assert refusal(ledger, change(ledger, (4,))) is RejectReason.TOO_MANY_EPOCHS
 
 
-def test_a_raft_networks_members_are_fixed() -> None:
+def test_a_raft_network_changes_its_members_too_and_may_have_any_number_of_them() -> None:
     ledger = Ledger(replace(five(), engine="raft"))
-    assert MEMBERS_KEY not in ledger.records
-    outcomes = ledger.play(change(ledger, (1,)), activation(ledger, 0, 100))
-    assert {reason_of(outcome) for outcome in outcomes} == {RejectReason.MEMBERS_FIXED}
+    everybody = change(ledger, (0, 1, 2, 3, 4))
+    assert refusal(ledger, everybody) is RejectReason.MEMBER_COUNT
+    assert refusal(ledger, change(ledger, (1, 2))) is None
+    assert refusal(ledger, activation(ledger, 0, 100)) is None
+    assert ids(ledger) == [3, 4, 100]
+    assert refusal(ledger, change(ledger, (3,))) is None
+    assert refusal(ledger, change(ledger, (4,))) is None
+    assert (membership(ledger).epoch, ids(ledger)) == (4, [100])
+    fresh = tuple(member(300 + number) for number in range(bounds.MEMBERS_MAX))
+    assert refusal(ledger, change(ledger, (), fresh)) is RejectReason.MEMBER_COUNT
+    assert refusal(ledger, change(ledger, (), fresh[1:])) is None
+    assert len(ids(ledger)) == bounds.MEMBERS_MAX
 
 
+@pytest.mark.parametrize("engine", ["pbft", "raft"])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_every_network_that_starts_has_a_record_of_its_members(count: int) -> None:
-    ledger = Ledger(five(count))
+def test_every_network_that_starts_has_a_record_of_its_members(
+    count: int, engine: EngineName
+) -> None:
+    ledger = Ledger(replace(five(count), engine=engine))
     now = membership(ledger)
     assert (now.epoch, now.governor, ids(ledger), now.retired) == (0, 1, list(range(count)), ())

@@ -4,6 +4,7 @@ matches, countersignatures after commit, and reads that miss nothing. What has b
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tallystick.consensus.api import Note
 from tallystick.consensus.raft.messages import MESSAGE, Countersignature, GiveVote
@@ -16,11 +17,11 @@ class Checks:
     """`Broken` when something does not hold."""
 
     members: Mapping[NodeId, Member]
-    leaders: dict[int, NodeId] = field(default_factory=dict)
+    leaders: dict[tuple[int, int], NodeId] = field(default_factory=dict)
     placed: dict[tuple[int, int], Link] = field(default_factory=dict)
     committed: dict[int, Link] = field(default_factory=dict)
-    votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
-    matches: dict[tuple[NodeId, int, NodeId], int] = field(default_factory=dict)
+    votes: dict[tuple[NodeId, int, int], NodeId] = field(default_factory=dict)
+    matches: dict[tuple[NodeId, int, int, NodeId], int] = field(default_factory=dict)
     asked: dict[int, int] = field(default_factory=dict)
     """By round of a read: the highest block that was final anywhere when it was asked for."""
     answered: int = 0
@@ -32,7 +33,7 @@ class Checks:
     def noted(self, member: Member, note: Note) -> None:
         if note.name == "leader":
             term = member.state.term
-            earlier = self.leaders.setdefault(term, member.node)
+            earlier = self.leaders.setdefault((member.epoch, term), member.node)
             hold(earlier == member.node, f"two leaders of term {term}")
             log, final = member.state.log, member.state.final_height
             for height, link in self.committed.items():
@@ -42,7 +43,7 @@ class Checks:
     def carried(self, wire: Wire) -> None:
         vote = wire.message
         if isinstance(vote, GiveVote) and vote.granted and not vote.trial:
-            earlier = self.votes.setdefault((wire.sender, vote.term), wire.to)
+            earlier = self.votes.setdefault((wire.sender, vote.epoch, vote.term), wire.to)
             hold(earlier == wire.to, f"{wire.sender} voted twice in term {vote.term}")
 
     def promised(self, member: Member, data: bytes) -> None:
@@ -67,6 +68,9 @@ class Checks:
         """After each step of a member."""
         state = member.state
         log = state.log
+        for below, above in pairwise(log.entries):
+            hold(not below.block.closes, "an entry above the end of its epoch")
+            hold(above.term >= below.term, "terms go back")
         for entry in log.entries:
             place = (entry.block.height, entry.term)
             hold(
@@ -84,10 +88,11 @@ class Checks:
     def _matches(self, member: Member) -> None:
         state = member.state
         for peer, progress in state.progress.items():
-            key = (member.node, state.term, peer)
+            key = (member.node, member.epoch, state.term, peer)
             hold(progress.match >= self.matches.get(key, 0), "match went back")
             self.matches[key] = progress.match
             other = self.members[peer]
-            if other.up and other.state.term == state.term and progress.match > other.height:
+            same = (other.epoch, other.state.term) == (member.epoch, state.term)
+            if other.up and same and progress.match > other.height:
                 link = state.log.link_at(progress.match)
                 hold(other.state.log.link_at(progress.match) == link, "match is not true")

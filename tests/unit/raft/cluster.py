@@ -15,6 +15,7 @@ from tallystick.consensus.api import (
     BlockMade,
     CaughtUp,
     Effect,
+    EpochAhead,
     Event,
     Final,
     Heard,
@@ -47,6 +48,7 @@ from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
 from tests.unit.raft.checks import Checks
 from tests.unit.raft.owner import (
+    CLOSING,
     GENESIS,
     KEYS,
     TIMING,
@@ -58,8 +60,10 @@ from tests.unit.raft.owner import (
     Step,
     Wire,
     describe,
+    epoch_after,
     hold,
     make,
+    run_of,
 )
 
 
@@ -75,7 +79,11 @@ class Cluster:
         tuning: Tuning | None = None,
         configuration: Configuration | None = None,
         timing: Timing = TIMING,
+        closes: tuple[int, ...] = (),
     ) -> None:
+        """Epoch e ends with its first block of transactions at height `closes[e]` or above."""
+        self.closes = closes
+        self.certificates: dict[Link, Certificate] = {}
         self.ids = tuple(NodeId(node) for node in range(members))
         self.seed, self.pipeline, self.timing = seed, pipeline, timing
         self.tuning, self.configuration = tuning or Tuning(), configuration
@@ -99,21 +107,26 @@ class Cluster:
         final = list(disk.final)
         height, link = len(final), final[-1].link if final else GENESIS
         blocks = [block for block in disk.kept.values() if block.height > height]
+        restored = Restored(disk.record, disk.guard, disk.certificate, Height(height), link, blocks)
+        member = Member(node, self._engine(node, final, restored), disk, final, disk.certificate)
+        member.held, member.epoch = {block.link: block for block in blocks}, epoch_after(final)
+        return member
+
+    def _engine(self, node: NodeId, final: list[Block], restored: Restored) -> Raft:
         setup = Setup(
             node,
             {member: KEYS[member] for member in self.ids},
             7,
             0,
-            Epoch(0),
+            Epoch(epoch_after(final)),
             GENESIS,
             self.pipeline,
             10,
             self.timing,
             describe,
         )
-        restored = Restored(disk.record, disk.guard, disk.certificate, Height(height), link, blocks)
         seed = b"%d %d %d" % (self.seed, node, next(self.lives))
-        engine = Raft(
+        return Raft(
             setup,
             FakeCrypto(node),
             restored,
@@ -122,9 +135,6 @@ class Cluster:
             self.configuration,
             self.tuning,
         )
-        member = Member(node, engine, disk, final, disk.certificate)
-        member.held = {block.link: block for block in blocks}
-        return member
 
     def _connect(self, node: NodeId) -> None:
         for other in self.ids:
@@ -170,9 +180,28 @@ class Cluster:
 
     def _finish(self, member: Member, step: Step) -> None:
         self._try_locally(member, step)
+        turns = member.epoch != epoch_after(member.final)
+        if turns:
+            self._turn_epoch(member, step)
         if not step.empty:
             member.steps.append(step)
         self.checks.step(member)
+        if turns:
+            self._connect(member.node)
+            self.feed(member.node, Tick())
+
+    def _turn_epoch(self, member: Member, step: Step) -> None:
+        """The last block of an epoch is final: the next engine begins with nothing said but what the guard knows."""
+        step.record, step.turns = None, True
+        guards = [member.disk.guard, *(each.guard for each in member.steps), step.guard]
+        guard = next((each for each in reversed(guards) if each is not None), None)
+        told = Restored(None, guard, member.certificate, Height(member.height), member.link, ())
+        member.engine = self._engine(member.node, member.final, told)
+        member.epoch, member.behind, member.hint = epoch_after(member.final), None, None
+        member.executed.clear()
+        member.parked.clear()
+        if member.pool:
+            self._carry_out(member, member.engine.handle(WorkWaiting(member.pool, member.pool, member.pool), self.now_ms), step)  # fmt: skip
 
     def _carry_out(self, member: Member, effects: list[Effect], step: Step) -> None:
         events: list[Event] = []
@@ -203,8 +232,12 @@ class Cluster:
                 hold(
                     member.stands_on(parent_link), f"{member.node} extends what it did not execute"
                 )
+                parent = member.executed.get(parent_link)
+                hold(parent is None or not parent.closes, "a block above the end of its epoch")
                 hold(not empty or not member.state.opened, "only a term's first block is empty")
-                block = make(height, parent_link, member.node, next(self.nonces))
+                closes = not empty and height >= [*self.closes, 2**62][min(member.epoch, len(self.closes))]  # fmt: skip
+                hold(epoch_after(member.final) == member.epoch, "an old engine makes a block")
+                block = make(height, parent_link, member.node, next(self.nonces) | CLOSING * closes)
                 member.executed[block.link] = block
                 taken = 0 if empty else member.pool
                 member.pool -= taken
@@ -220,6 +253,8 @@ class Cluster:
                 self._final(member, block, certificate, step)
             case Behind(certificate):
                 member.behind = certificate
+            case EpochAhead(sender):
+                member.hint = sender
             case IndexKnown(round_, index):
                 member.known[round_] = index
                 self.checks.read_answered(round_, index)
@@ -253,6 +288,8 @@ class Cluster:
         hold(block.parent_link == member.link, f"final at {member.node} before its parent")
         hold(len(certificate.votes) > len(self.ids) // 2, "a certificate of less than a majority")
         self.checks.settled(block.height, block.link)
+        if block.link == certificate.link:
+            self.certificates[block.link] = certificate
         member.final.append(block)
         member.certificate = step.certificate = certificate
         member.executed.pop(block.link)
@@ -283,14 +320,15 @@ class Cluster:
     def catch_up(self, node: int, peer: int) -> bool:
         """Fetch final blocks from a peer, as the replica does when the engine says `Behind`."""
         member, other = self.members[NodeId(node)], self.members[NodeId(peer)]
-        target = member.behind
-        if target is None or not other.up or other.height <= member.height:
+        wanted = member.behind is not None or member.hint == peer
+        if not wanted or not other.up or other.height <= member.height:
             return False
-        certificate = other.certificate
-        if certificate is None or certificate.height != other.height:
+        run, member.hint = run_of(other.final[member.height :]), None
+        certificate = self.certificates.get(run[-1].link)
+        if certificate is None:
             return False
         step = Step()
-        self._apply(member, other.final[member.height :], certificate, step)
+        self._apply(member, run, certificate, step)
         self._finish(member, step)
         return True
 
@@ -298,7 +336,7 @@ class Cluster:
 
     @staticmethod
     def _write(disk: Disk, step: Step) -> None:
-        disk.record = step.record or disk.record
+        disk.record = step.record or (None if step.turns else disk.record)
         disk.guard = step.guard or disk.guard
         disk.kept.update((block.link, block) for block in step.kept)
         disk.final.extend(step.final)
@@ -396,13 +434,10 @@ class Cluster:
                 if member.up and member.steps:
                     busy = True
                     self.sync(node)
-                if member.up and member.behind is not None:
+                if member.up and (member.behind is not None or member.hint is not None):
                     for peer in self.ids:
-                        if (
-                            peer != node
-                            and (peer, node) not in self.cut
-                            and self.catch_up(node, peer)
-                        ):
+                        reached = peer != node and (peer, node) not in self.cut
+                        if reached and self.catch_up(node, peer):
                             busy = True
                             break
             for wire in list(self.wires):

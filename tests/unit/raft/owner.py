@@ -26,18 +26,34 @@ def hold(condition: bool, sentence: str) -> None:
         raise Broken(sentence)
 
 
+CLOSING = 1 << 56
+"""A block whose nonce has this bit closes its epoch."""
+
+
 def make(height: int, parent: bytes, proposer: int, nonce: int) -> Block:
     data = b"".join(
         [height.to_bytes(8, "big"), parent, proposer.to_bytes(2, "big"), nonce.to_bytes(8, "big")]
     )
-    return Block(Height(height), Link(sha256(data).digest()), Link(parent), data)
+    closes = bool(nonce & CLOSING)
+    return Block(Height(height), Link(sha256(data).digest()), Link(parent), data, closes)
 
 
 def describe(data: bytes) -> Block | None:
     if len(data) != 50:
         return None
     height = Height(int.from_bytes(data[:8], "big"))
-    return Block(height, Link(sha256(data).digest()), Link(data[8:40]), data)
+    return Block(height, Link(sha256(data).digest()), Link(data[8:40]), data, data[42] == 1)
+
+
+def epoch_after(final: list[Block]) -> int:
+    """The epoch of the block behind these."""
+    return sum(block.closes for block in final)
+
+
+def run_of(blocks: list[Block]) -> list[Block]:
+    """As many of these as one epoch's members certify."""
+    ends = [index for index, block in enumerate(blocks, 1) if block.closes]
+    return blocks[: ends[0]] if ends else blocks
 
 
 def secret(node: int) -> bytes:
@@ -78,6 +94,8 @@ class Step:
     final: list[Block] = field(default_factory=list)
     certificate: Certificate | None = None
     promises: list[Say] = field(default_factory=list)
+    turns: bool = False
+    """An epoch ended in this step: the engine's record dies with it."""
 
     @property
     def empty(self) -> bool:
@@ -118,6 +136,9 @@ class Member:
     """Read indexes that the engine answered, by round."""
     pool: int = 0
     up: bool = True
+    epoch: int = 0
+    hint: NodeId | None = None
+    """Who spoke of a later epoch."""
 
     @property
     def state(self) -> RaftState:

@@ -284,7 +284,7 @@ def test_of_two_trials_at_once_one_gives_way_and_no_vote_is_split() -> None:
     cluster.tick()
     cluster.quiesce()
     assert cluster.leader == 1
-    assert set(cluster.checks.leaders) == {1, 2}
+    assert set(cluster.checks.leaders) == {(0, 1), (0, 2)}
 
 
 def test_a_member_that_gave_way_to_nobody_who_stands_stands_itself() -> None:

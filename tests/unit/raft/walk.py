@@ -21,13 +21,16 @@ class Outcome:
     digest: str
     height: int
     terms: int
+    epochs: int
+    again: int
+    """How often a closing block was taken again under a later term."""
     crashes: int
     truncations: int
     reads: int
 
 
-def walk(seed: int, steps: int = STEPS) -> Outcome:
-    """Raises `Broken` when an invariant does not hold, or when calm brings no progress."""
+def walk(seed: int, steps: int = STEPS, closes: tuple[int, ...] = ()) -> Outcome:
+    """Raises `Broken` when an invariant does not hold, or when calm brings no progress. `closes`: see `Cluster`."""
     draw = Random(f"raft/{seed}")
     members = draw.choice((1, 2, 3, 3, 3, 4, 5, 5))
     timing = Timing(draw.choice((60, 200, 400)), 1_600, draw.choice((50, 2_000)))
@@ -37,6 +40,7 @@ def walk(seed: int, steps: int = STEPS) -> Outcome:
         pipeline=draw.choice((1, 2, 4)),
         tuning=Tuning(draw.choice((1, 1, 2, 8))),
         timing=timing,
+        closes=closes,
     )
     slow = draw.choice((0.0, 0.1, 0.5))
     cluster.judgement = lambda node, judge: None if draw.random() < slow else Verdict.ACCEPT
@@ -154,6 +158,8 @@ def calm(cluster: Cluster) -> Outcome:
         cluster.trace.hexdigest(),
         min(cluster.heights()),
         max(member.state.term for member in cluster.members.values()),
+        min(member.epoch for member in cluster.members.values()),
+        notes.count("take-again"),
         crashes,
         notes.count("truncate"),
         cluster.checks.answered,
