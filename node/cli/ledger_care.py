@@ -165,7 +165,14 @@ def restore_ledger(source: Path, config: Path, level: str, as_json: bool) -> Non
         fail(as_json, f"--level takes merkle, execute; got {level!r}")
     settings, display = settings_of(config, as_json), Display(as_json)
     try:
-        done = restore(source, settings.data, genesis_of(settings), Level[level.upper()], display)
+        done = restore(
+            source,
+            settings.data,
+            genesis_of(settings),
+            Level[level.upper()],
+            display,
+            keys=keys_of(settings),
+        )
         signed = _guard_record(settings) is not None
     except OperationalError as error:
         fail(as_json, str(error))

@@ -10,9 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.genesis import genesis_from_json
 from tallystick.node.cli import network_app, node_app
+from tallystick.node.cli.ledger import ledger_app
 from tallystick.node.compose import compose_node
 from tallystick.node.config import ConfigError, load_config
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.storage.key_encryption import make_key_file, open_key
 from tallystick.node.storage.keyring import head_of, is_sealed
 from tallystick.node.storage.leveldb import LevelStore
@@ -182,4 +185,28 @@ async def test_a_running_node_goes_over_when_it_is_asked_and_lives_on_when_it_ca
     await rekeying.stop()
     assert head_of(node / "data").key == open_key("file:keys/next.key", node).id
     assert dict(store.scan(b"")) == ROWS
+    store.close()
+
+
+def test_what_is_restored_from_a_backup_is_sealed_under_the_nodes_key(
+    node: Path, tmp_path: Path
+) -> None:
+    """A ledger that was made by the node itself, backed up, moved away and restored, each by its command."""
+    config = load_config(node / "node.toml")
+    genesis = genesis_from_json(config.genesis.read_bytes())
+    store = open_store(config.data, [open_key("file:keys/storage.key", node)])
+    store.write([Ledger(genesis, store).unsaved])
+    store.close()
+    made = RUNNER.invoke(
+        ledger_app, ["backup", "--config", str(config.source), "--to", str(tmp_path / "backup")]
+    )
+    assert made.exit_code == 0, made.output
+    config.data.rename(tmp_path / "away")
+    done = RUNNER.invoke(
+        ledger_app, ["restore", str(tmp_path / "backup"), "--config", str(config.source)]
+    )
+    assert done.exit_code == 0, done.output
+    assert is_sealed(config.data)
+    store = open_store(config.data, [open_key("file:keys/storage.key", node)])
+    assert Ledger(genesis, store).height == 0
     store.close()

@@ -1,6 +1,7 @@
 """A folder is never opened as what it is not; a plain database is sealed once, whatever moment the power fails at."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.network.wire.faults import OperationalError
+from tallystick.node.core import schema
 from tallystick.node.storage import opening
 from tallystick.node.storage.folder_lock import FolderInUse
 from tallystick.node.storage.keyring import FILES, is_sealed
@@ -154,3 +156,13 @@ def test_a_crash_at_any_step_of_sealing_leaves_the_plain_database_or_ends_with_t
     store.close()
     assert not (plain / opening.DONE).exists()
     assert step < 20 or finished, "sealing takes more steps than this test"
+
+
+def test_every_table_that_is_named_by_a_height_keeps_its_order() -> None:
+    """Whoever walks a table in order names it by `schema.at_height`; a sealed store must not hide such names."""
+    node = Path(str(opening.__file__)).parents[1]
+    sources = [path.read_text("utf-8") for path in sorted(node.rglob("*.py"))]
+    tables = {
+        name for text in sources for name in re.findall(r"at_height\(\s*schema\.([A-Z]+)", text)
+    }
+    assert {getattr(schema, name) for name in tables} == opening.HEIGHT_TABLES

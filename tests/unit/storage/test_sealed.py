@@ -238,6 +238,11 @@ class Recorded:
     def after(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
         return (pair for pair in list(self.memory.scan(b"")) if pair[0] > key)
 
+    def export(
+        self, tables: Sequence[bytes], chunk_bytes: int
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        raise NotImplementedError("nobody makes a backup here")
+
     def write(self, batches: Sequence[Pairs]) -> None:
         self.heads += [row[:16] for batch in batches for row in batch.values() if row is not None]
         self.memory.write(batches)
