@@ -47,13 +47,35 @@ class Tree:
     def path(self, index: int) -> tuple[bytes, ...]:
         """Siblings from the leaf upwards. `index` must be below `size`."""
         invariant(0 <= index < self.size, "no such leaf", index=index, size=self.size)
-        path = []
-        for level in self._levels[:-1]:
-            sibling = 32 * (index ^ 1)
-            if sibling < len(level):  # the last node of an odd level rises without a sibling
-                path.append(level[sibling : sibling + 32])
-            index >>= 1
-        return tuple(path)
+        return _siblings(self._levels[:-1], index)
+
+    def paths(self, indexes: Sequence[int]) -> list[tuple[bytes, ...]]:
+        """`path` of each. Eight neighbours share all but three siblings: what they share is cut out once."""
+        invariant(
+            not indexes or (min(indexes) >= 0 and max(indexes) < self.size),
+            "no such leaf",
+            size=self.size,
+        )
+        below, above = self._levels[:-1][:3], self._levels[:-1][3:]
+        shared: dict[int, tuple[bytes, ...]] = {}
+        paths = []
+        for index in indexes:
+            upper = shared.get(index >> 3)
+            if upper is None:
+                upper = shared[index >> 3] = _siblings(above, index >> 3)
+            paths.append(_siblings(below, index) + upper)
+        return paths
+
+
+def _siblings(levels: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """What stands beside the way up from node `index` of the lowest of these levels."""
+    siblings = []
+    for level in levels:
+        at = 32 * (index ^ 1)
+        if at < len(level):  # the last node of an odd level rises without a sibling
+            siblings.append(level[at : at + 32])
+        index >>= 1
+    return tuple(siblings)
 
 
 def _level_above(level: bytes) -> bytes:

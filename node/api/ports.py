@@ -11,7 +11,7 @@ from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.evidence import Evidence
-from tallystick.network.proofs.receipts import BlockProof, Bundle, Receipt
+from tallystick.network.proofs.receipts import BlockProof, Receipt
 from tallystick.network.proofs.state_proof import StateProof
 from tallystick.network.wire.blocks import Header, Result
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId
@@ -86,7 +86,10 @@ class Ledger(Protocol):
 
     def locate_body(self, body_id: bytes, /) -> LocationView | None: ...
     def receipt(self, height: int, index: int, /) -> Receipt: ...
-    def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle: ...
+    def bundle(self, height: int, indexes: Sequence[int], /) -> bytes:
+        """The encoded `Bundle` of these transactions' receipts."""
+        ...
+
     def block(self, height: int, /) -> BlockView | None: ...
     def evidence(self) -> Sequence[Evidence]:
         """Against members that signed two things which exclude each other."""

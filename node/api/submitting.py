@@ -15,7 +15,6 @@ from msgspec import Meta, Struct
 from pydantic import ValidationError
 
 from tallystick.network.proofs.document import receipt_to_document
-from tallystick.network.proofs.receipts import BUNDLE
 from tallystick.network.wire import bounds as wire_bounds
 from tallystick.network.wire.faults import Refused, invariant, present
 from tallystick.network.wire.reasons import RejectReason
@@ -206,7 +205,7 @@ def _binary(reader: Ledger, answers: Sequence[Answer]) -> web.Response:
         if answer.state == "final":
             places[answer.height].append(answer.index)
     bundles = [
-        BUNDLE.encode(reader.bundle(height, tuple(sorted(set(indexes)))))
+        reader.bundle(height, tuple(sorted(set(indexes))))
         for height, indexes in sorted(places.items())
     ]
     return web.Response(body=_encode((rows, bundles)), content_type=MSGPACK)

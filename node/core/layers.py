@@ -4,6 +4,7 @@ Here: what one executed block is, and the state that a chain of them gives over 
 and the certified state (`ledger`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -61,12 +62,12 @@ class Layer:
         """Facts for the trace: transactions, how many settled, and how many were rejected by reason code."""
         rejected: dict[str, int] = {}
         settled = 0
-        for status, reason in self.changes.decisions:
+        for (status, reason), count in Counter(self.changes.decisions).items():
             if status == Status.SETTLED:
-                settled += 1
+                settled += count
             else:
                 code = BY_NUMBER[reason].code
-                rejected[code] = rejected.get(code, 0) + 1
+                rejected[code] = rejected.get(code, 0) + count
         return {"transactions": len(self.bodies), "settled": settled, "rejected": rejected}
 
     def data(self) -> BlockData:

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from msgspec import Raw
+
 from tallystick.contracts.state import Account, account_key
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.evidence import Evidence
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
 from tallystick.network.proofs.receipts import (
+    BUNDLE,
     OUTCOME,
     Anchor,
     BlockProof,
-    Bundle,
     BundleItem,
     EpochStep,
     Receipt,
@@ -132,9 +134,17 @@ class LedgerReader:
             raise Refused(RejectReason.NOT_FOUND, f"block {height} has no transaction {index}")
         return receipt_of(proven.record.bodies[index], proven.proof, _item(proven, index))
 
-    def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle:
+    def bundle(self, height: int, indexes: Sequence[int], /) -> bytes:
+        """The encoded `Bundle`. Outcomes are put in as they stand in the block: what was encoded once is not read."""
         proven = self._proof_of(height)
-        return Bundle(proven.proof, tuple([_item(proven, index) for index in indexes]))
+        outcomes = proven.record.outcomes
+        items = zip(
+            (Raw(outcomes[index]) for index in indexes),
+            proven.transactions.paths(indexes),
+            proven.outcomes.paths(indexes),
+            strict=True,
+        )
+        return BUNDLE.encode((proven.proof, list(items)))
 
     def evidence(self) -> list[Evidence]:
         """Against members that signed two things which exclude each other, as far as this node met both."""

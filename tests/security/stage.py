@@ -29,6 +29,7 @@ from tallystick.contracts.state import Account
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.evidence import Evidence
 from tallystick.network.proofs.receipts import (
+    BUNDLE,
     OUTCOME,
     BlockProof,
     Bundle,
@@ -174,9 +175,9 @@ class FakeLedger:
     def receipt(self, height: int, index: int, /) -> Receipt:
         return Receipt(1, self.raws[index], self._outcome(index), (), (), self._block_proof())
 
-    def bundle(self, height: int, indexes: Sequence[int], /) -> Bundle:
+    def bundle(self, height: int, indexes: Sequence[int], /) -> bytes:
         items = tuple(BundleItem(self._outcome(index), (), ()) for index in indexes)
-        return Bundle(self._block_proof(), items)
+        return BUNDLE.encode(Bundle(self._block_proof(), items))
 
     def evidence(self) -> list[Evidence]:
         return []

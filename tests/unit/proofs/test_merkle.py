@@ -66,6 +66,13 @@ def test_every_leaf_is_proven_at_its_own_index_and_at_no_other() -> None:
                 assert verdict is (claimed == index)
 
 
+def test_paths_asked_for_together_are_those_asked_for_one_by_one() -> None:
+    for size in range(1, SMALL):
+        tree = Tree(LEAVES[:size])
+        for asked in (range(size), range(size - 1, -1, -1), range(0, size, 3), ()):
+            assert tree.paths(asked) == [tree.path(index) for index in asked]
+
+
 def test_a_path_is_refused_when_any_part_of_it_is_false() -> None:
     for size in range(2, SMALL):
         tree = Tree(LEAVES[:size])
@@ -184,6 +191,8 @@ def test_asking_beyond_the_end_is_our_own_fault() -> None:
     log, tree = Log(LEAVES[:5]), Tree(LEAVES[:5])
     for ask in (
         lambda: tree.path(5),
+        lambda: tree.paths((0, 5)),
+        lambda: tree.paths((-1,)),
         lambda: log.path(5, 5),
         lambda: log.path(0, 6),
         lambda: log.root(6),
