@@ -102,6 +102,8 @@ class Replica:
         self.reads = QuorumReads(now_ms)
         self.pool = pool
         self.peers_up: set[NodeId] = set()
+        self._sources: list[NodeId] = []
+        """Who may have final blocks: everybody connected whose number is a member's, of whatever epoch."""
         self.halted: str | None = None
         self.moments = Moments.of(self.me, self.ledger.members.ids, self.ledger.height, now_ms)
         self._token = 0
@@ -204,6 +206,7 @@ class Replica:
                 self._on_peer_up(peer, now_ms)
             case PeerDown(peer):
                 self.peers_up.discard(peer)
+                self._peers_changed()
                 if peer in self.ledger.members:
                     self.moments.down(peer, now_ms)
                     self._drive(api.PeerDown(peer), now_ms)
@@ -230,7 +233,7 @@ class Replica:
         self._serve_readers(now_ms)
         if not self.votes and not self.catch_up.wants:
             self.catch_up.poll(now_ms + BYSTANDER_POLL_MS)
-        peers, sources, step = self._members_up(), self._sources(), self._step
+        peers, sources, step = self._members_up(), self._sources, self._step
         ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, sources, step)
 
     def _serve_readers(self, now_ms: int) -> None:
@@ -263,6 +266,7 @@ class Replica:
 
     def _on_peer_up(self, peer: NodeId, now_ms: int) -> None:
         self.peers_up.add(peer)
+        self._peers_changed()
         self.moments.up(peer)
         if peer in self.ledger.members:
             self._drive(api.PeerUp(peer), now_ms)
@@ -441,7 +445,7 @@ class Replica:
         moments.append(self.reads.deadline_ms)
         if self._members_up():  # nobody to ask, nothing to wake up for
             moments.append(self.judging.deadline_ms)
-        if self._sources():
+        if self._sources:
             moments.append(self.catch_up.deadline_ms if self.catch_up.wants else None)
         return min(moment for moment in moments if moment is not None)
 
@@ -449,9 +453,9 @@ class Replica:
         """Whom we may ask: observers have nothing of their own."""
         return sorted(self.peers_up & set(self.ledger.members.ids))
 
-    def _sources(self) -> list[NodeId]:
-        """Who may have final blocks: everybody connected whose number is a member's, of whatever epoch."""
-        return sorted(peer for peer in self.peers_up if peer <= bounds.MEMBER_ID_MAX)
+    def _peers_changed(self) -> None:
+        """Kept rather than asked for: after every event somebody wants to know."""
+        self._sources = sorted(peer for peer in self.peers_up if peer <= bounds.MEMBER_ID_MAX)
 
     @property
     def has_room(self) -> bool:

@@ -49,5 +49,7 @@ def test_the_bugs_that_this_design_must_not_have_are_all_planted() -> None:
         "quorum_of_2f_plus_1",
         "guard_refuses_whatever_is_lower",
         "disk_that_lies",
+        "epoch_change_inside_the_pipeline",
+        "spare_votes_in_its_old_epoch",
         *sealed_rows.SEALED,
     }
