@@ -95,6 +95,8 @@ class NodeConfig:
     role: Role = "member"
     vote_key: Path | None = None
     """32 raw bytes, Ed25519 seed; members only."""
+    checkpoint_key: Path | None = None
+    """BLS12-381; members only, where genesis lists checkpoint keys."""
     guard: Path | None = None
     """The double-sign guard's record, kept beside the key; members only."""
     joining: bool = False
@@ -173,7 +175,7 @@ class NodeConfig:
         if (self.role == "observer") != (self.id >= OBSERVER_ID_MIN):
             yield f"id {self.id} is not {self.role}'s: observers have ids from {OBSERVER_ID_MIN} on"
         if self.role == "observer":
-            for name in ("vote_key", "guard"):
+            for name in ("vote_key", "guard", "checkpoint_key"):
                 if getattr(self, name) is not None:
                     yield f"{name} is set: an observer holds no voting key"
             if self.peer_port:
@@ -210,6 +212,7 @@ class NodeConfig:
             ("tls_key", self.tls_key),
             ("tls_certificate", self.tls_certificate),
             ("vote_key", self.vote_key),
+            ("checkpoint_key", self.checkpoint_key),
             ("jwks", self.jwks),
             ("principals", self.principals),
             *((f"peer {peer.id} certificate", peer.certificate) for peer in self.peers),

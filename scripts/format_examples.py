@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.receipts import Finding, Outcome
-from tallystick.network.wire import eip712, signing
+from tallystick.network.wire import bls, eip712, signing
 from tallystick.network.wire.blocks import Header
 from tallystick.network.wire.genesis import (
     AssetEntry,
+    CheckpointKey,
     Genesis,
     Parameters,
     ParticipantEntry,
@@ -70,6 +71,17 @@ def member_entry(number: int, participant: ParticipantId, name: str) -> MemberEn
     return MemberEntry(NodeId(number), name, participant, key, sha256(bytes([number])).digest())
 
 
+def checkpoint_key(number: int) -> bls.SecretKey:
+    """Member n signs checkpoints with the secret of byte 0x20 + n, 32 times."""
+    return bls.SecretKey(bytes([0x20 + number]) * 32)
+
+
+def checkpoint_entry(number: int) -> CheckpointKey:
+    """What genesis says of it."""
+    key = checkpoint_key(number)
+    return CheckpointKey(NodeId(number), key.public_key, key.prove_possession())
+
+
 def example_genesis() -> Genesis:
     """Three participants, four members, one asset, two rules."""
     participants = tuple(
@@ -102,6 +114,7 @@ def example_genesis() -> Genesis:
         (RuleEntry(1, 1, "USD", 0, 100_000), RuleEntry(4, 1, "USD", 0, 5 * 10**8)),
         ParticipantId(1),
         (SpareEntry(NodeId(101), ParticipantId(2)),),
+        tuple(checkpoint_entry(number) for number in range(4)),
     )
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from tallystick.network.wire import bounds, readable
+from tallystick.network.wire import bls, bounds, readable
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import AccountId, ParticipantId
 from tallystick.network.wire.keys import check_spend_key, check_vote_key
-from tallystick.network.wire.membership import MemberEntry, Name, SpareEntry
+from tallystick.network.wire.membership import MemberEntry, MemberId, Name, SpareEntry
 from tallystick.network.wire.transactions import AssetCode, Bytes16, KeyBytes, TimeMs
 
 _GENESIS = Tag(b"tallystick/genesis")
@@ -73,6 +73,22 @@ class Parameters(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     block_transactions_max: Annotated[int, Meta(ge=1, le=bounds.BLOCK_TRANSACTIONS_MAX)] = 2_000
     block_work_max: Annotated[int, Meta(ge=10, le=1_000_000)] = 40_000
     """Work units of one block; see `tallystick.contracts.machine.work_of`."""
+    checkpoint_blocks: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """Every height that this divides is a checkpoint's."""
+    checkpoint_ms: Annotated[int, Meta(ge=100, le=86_400_000)] = 10_000
+    """So is the first height of each such stretch of block time: an idle network has checkpoints, too."""
+
+
+class CheckpointKey(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a member of this document signs checkpoints with."""
+
+    member: MemberId
+    key: Annotated[bytes, Meta(min_length=bls.KEY_BYTES, max_length=bls.KEY_BYTES)]
+    """BLS12-381, in G1."""
+    possession: Annotated[
+        bytes, Meta(min_length=bls.SIGNATURE_BYTES, max_length=bls.SIGNATURE_BYTES)
+    ]
+    """The key's secret signed the key: nobody enters one that is made of the others'."""
 
 
 class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +110,8 @@ class Genesis(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The participant whose root account changes the member set; its threshold is how many must sign."""
     spares: Annotated[tuple[SpareEntry, ...], Meta(max_length=bounds.SPARES_MAX)] = ()
     """Pre-approved ids: see `SpareEntry`."""
+    checkpoint_keys: Annotated[tuple[CheckpointKey, ...], Meta(max_length=bounds.MEMBERS_MAX)] = ()
+    """One for each member, in their order, or none: then the network has no checkpoints."""
 
 
 GENESIS = Codec(Genesis, bytes_max=bounds.GENESIS_BYTES_MAX)
@@ -145,6 +163,7 @@ def validate_genesis(genesis: Genesis) -> list[str]:
         *_wrong_names(genesis),
         *_wrong_members(genesis),
         *_wrong_spares(genesis),
+        *_wrong_checkpoint_keys(genesis),
         *_wrong_participants(genesis),
         *_wrong_assets_and_rules(genesis),
         *_wrong_parameters(genesis.parameters),
@@ -193,6 +212,20 @@ def _wrong_spares(genesis: Genesis) -> Iterator[str]:
             yield f"spare {spare.id} belongs to participant {spare.participant}, who is not listed"
         if spare.id > bounds.MEMBER_ID_MAX:
             yield f"spare {spare.id}: a member's id is at most {bounds.MEMBER_ID_MAX}"
+
+
+def _wrong_checkpoint_keys(genesis: Genesis) -> Iterator[str]:
+    entries = genesis.checkpoint_keys
+    if not entries:
+        return
+    if [each.member for each in entries] != [member.id for member in genesis.members]:
+        yield "the checkpoint keys are not one for each member, in their order"
+    yield from _repeated("checkpoint key", (each.key for each in entries))
+    for each in entries:
+        if not bls.check_key(each.key):
+            yield f"the checkpoint key of member {each.member} is not the encoding of a key of BLS12-381"
+        elif not bls.verify_possession(each.key, each.possession):
+            yield f"member {each.member} does not prove possession of its checkpoint key"
 
 
 def _wrong_participants(genesis: Genesis) -> Iterator[str]:

@@ -28,6 +28,7 @@ _VIEW_CHANGE = Struct(">23sQHQQBQQ32s")
 _NEW_VIEW = Struct(">20sQHQQ32s")
 _HELD = Struct(">16sQH32s")
 _DISAGREE = Struct(">20sQHQQQ32s32s")
+_CHECKPOINT = Struct(">22sQHQQ32s32s")
 
 
 def _whole(*hashes: bytes) -> None:
@@ -105,3 +106,16 @@ def disagree_message(
     """The sender executed the proposed block and got another link (zeros: it could not be executed)."""
     _whole(proposed, own)
     return _DISAGREE.pack(b"tallystick/disagree\0", chain, lane, epoch, view, height, proposed, own)
+
+
+def checkpoint_message(
+    chain: int, lane: int, epoch: Epoch, height: Height, link: Link, history_root: bytes
+) -> bytes:
+    """What stands at `height` is final, and `history_root` is over the links 0 … height (a tree of height + 1 leaves).
+
+    Signed with the checkpoint key, BLS12-381. It names no view: whatever view made the block final, the statement is one.
+    """
+    _whole(link, history_root)
+    return _CHECKPOINT.pack(
+        b"tallystick/checkpoint\0", chain, lane, epoch, height, link, history_root
+    )

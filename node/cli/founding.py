@@ -19,6 +19,7 @@ from tallystick.network.transport.tls import make_identity
 from tallystick.network.wire.faults import invariant
 from tallystick.network.wire.genesis import (
     AssetEntry,
+    CheckpointKey,
     EngineName,
     Genesis,
     Parameters,
@@ -34,6 +35,7 @@ from tallystick.network.wire.ids import NodeId, ParticipantId
 from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.node.api.tokens import Scope
 from tallystick.node.cli.tokens import issue, make_issuer, write_private
+from tallystick.node.runtime.checkpoint_key import write_checkpoint_key
 from tallystick.node.runtime.signers import write_vote_key
 from tallystick.node.storage.guard_file import GuardFile
 from tallystick.node.storage.key_encryption import make_key_file
@@ -99,6 +101,8 @@ class Member:
     participant: ParticipantId
     vote_key: bytes
     tls_key_hash: bytes
+    checkpoint_key: bytes
+    possession: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +156,10 @@ def _make_member(plan: Plan, index: int) -> Member:
     vote_key = write_vote_key(keys / "vote.key")
     GuardFile.create(keys / "guard")
     make_key_file(keys / "storage.key")
+    checkpoint_key, possession = write_checkpoint_key(keys / "checkpoint.key")
     tls_key_hash = make_identity(name, keys / "tls.key", keys / "tls.crt")
     bank = ParticipantId(2 + index % plan.banks)
-    return Member(NodeId(index), name, bank, vote_key, tls_key_hash)
+    return Member(NodeId(index), name, bank, vote_key, tls_key_hash, checkpoint_key, possession)
 
 
 def _make_wallets(plan: Plan) -> Iterator[ParticipantEntry]:
@@ -202,6 +207,7 @@ def _genesis(
         rules=usual if plan.rules is None else plan.rules,
         governor=CENTRAL_BANK,
         spares=tuple(SpareEntry(NodeId(SPARE_ID_MIN + m.id), m.participant) for m in members),
+        checkpoint_keys=tuple(CheckpointKey(m.id, m.checkpoint_key, m.possession) for m in members),
     )
 
 
@@ -258,6 +264,7 @@ jwks = "../../tokens/jwks.json"
 """
 _VOTING = """\
 vote_key = "keys/vote.key"
+checkpoint_key = "keys/checkpoint.key"
 guard = "keys/guard"            # never copy it back to an older state, never run two nodes with it
 peer_host = "{host}"
 peer_port = {peer_port}

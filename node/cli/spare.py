@@ -52,6 +52,8 @@ def prepare_spare(old: NodeConfig, spare: int, folder: Path, peer_port: int, api
     text = old.source.read_text("utf-8")
     for setting, value in (("id", spare), ("peer_port", peer_port), ("api_port", api_port)):
         text = re.sub(rf"(?m)^{setting} = \d+", f"{setting} = {value}", text, count=1)
+    # Genesis lists its members' checkpoint keys alone: a spare votes, and signs no checkpoints.
+    text = re.sub(r"(?m)^checkpoint_key = .*\n", "", text)
     (folder / "node.toml").write_text(text)
     peer = (
         f'[[peers]]\nid = {spare}\nname = "{old.name}"\ntls_key_hash = "{tls_key_hash.hex()}"\n'

@@ -75,7 +75,7 @@ def test_secrets_are_readable_by_their_owner_alone(made: Path) -> None:
         *made.glob("tokens/*.jwt"),
         made / "tokens" / "issuer.key",
     ]
-    assert len(secret) == 4 * 3 + 6 * 2 + 8 + 1
+    assert len(secret) == 4 * 4 + 6 * 2 + 8 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
 
 
