@@ -52,7 +52,7 @@ from tallystick.node.runtime.verifiers import (
 from tallystick.node.storage.guard_file import GuardFile
 from tallystick.node.storage.key_encryption import KeyEncryption, open_keys
 from tallystick.node.storage.opening import NodeStore, open_store
-from tallystick.node.storage.rekeying import Rekeying
+from tallystick.node.storage.rekeying import Rekeying, not_yet
 from tallystick.node.storage.sealed import SealedStore
 from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.segments import BACKED_UP, WIRE_CHUNK_BYTES
@@ -396,6 +396,7 @@ def _made(folder: Path) -> Path:
 def _store(config: NodeConfig) -> NodeStore:
     """The node's database, opened by the keys that [storage] names."""
     keys = open_keys(config.storage.sources, config.source.parent)
+    not_yet()
     return open_store(_made(config.data), keys, f"`tallystick node seal --config {config.source}`")
 
 

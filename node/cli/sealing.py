@@ -14,6 +14,7 @@ from tallystick.node.config import NodeConfig
 
 ANSWER_SECONDS_MAX = 30.0
 """A running node's time to go over to the new key: two small files, synced."""
+ASK_AGAIN_SECONDS = 3.0
 REWRITING_SECONDS_MAX = 7 * 86_400.0
 """The longest `--wait` beside a running node."""
 _POLL_SECONDS = 0.1
@@ -80,14 +81,19 @@ def _beside(folder: Path, holder: int, wanted: str, wait: bool, as_json: bool) -
     from tallystick.node.storage.rekeying import SIGNAL
 
     before = head_of(folder).sequence
-    try:
-        os.kill(holder, SIGNAL)
-    except (ProcessLookupError, PermissionError) as error:
-        fail(as_json, f"process {holder} has {folder} and cannot be asked: {error.strerror}")
-    ends = time.monotonic() + ANSWER_SECONDS_MAX
+    ends, ask_again = time.monotonic() + ANSWER_SECONDS_MAX, 0.0
     while (head := head_of(folder)).sequence == before or head.key != wanted:
         if time.monotonic() > ends:
             fail(as_json, f"process {holder} has not gone over to the key {wanted}: read its log")
+        if time.monotonic() > ask_again:  # a node that starts does not hear it yet
+            try:
+                os.kill(holder, SIGNAL)
+            except (ProcessLookupError, PermissionError) as error:
+                fail(
+                    as_json,
+                    f"process {holder} has {folder} and cannot be asked: {error.strerror}",
+                )
+            ask_again = time.monotonic() + ASK_AGAIN_SECONDS
         time.sleep(_POLL_SECONDS)
     ends = time.monotonic() + REWRITING_SECONDS_MAX
     while wait and head_of(folder).rewriting and time.monotonic() < ends:

@@ -43,6 +43,7 @@ class Rekeying:
     async def stop(self) -> None:
         if _hears_signals():
             asyncio.get_running_loop().remove_signal_handler(SIGNAL)
+            not_yet()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -66,6 +67,12 @@ class Rekeying:
         key = keys[-1]
         self._store.rekey(key)
         return key
+
+
+def not_yet() -> None:
+    """Before the data folder is taken, whose holder is asked: a request to a node that starts or stops must not end it."""
+    if _hears_signals():
+        signal.signal(SIGNAL, signal.SIG_IGN)
 
 
 def _hears_signals() -> bool:

@@ -20,7 +20,7 @@ from tallystick.node.storage.key_encryption import make_key_file, open_key
 from tallystick.node.storage.keyring import head_of, is_sealed
 from tallystick.node.storage.leveldb import LevelStore
 from tallystick.node.storage.opening import open_store
-from tallystick.node.storage.rekeying import Rekeying
+from tallystick.node.storage.rekeying import Rekeying, not_yet
 from tallystick.node.storage.sealed import SealedStore
 
 RUNNER = CliRunner()
@@ -172,6 +172,8 @@ async def test_a_running_node_goes_over_when_it_is_asked_and_lives_on_when_it_ca
         return [old, open_key("file:keys/next.key", node)]
 
     rekeying = Rekeying(store, keys)  # type: ignore[arg-type]
+    not_yet()
+    os.kill(os.getpid(), signal.SIGUSR1)  # while it starts: neither heard nor deadly
     await rekeying.start()
     for number in (1, 2, 3):
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -183,6 +185,7 @@ async def test_a_running_node_goes_over_when_it_is_asked_and_lives_on_when_it_ca
     assert code == 0, output
     assert json.loads(output)["running"] is True
     await rekeying.stop()
+    os.kill(os.getpid(), signal.SIGUSR1)  # and while it stops
     assert head_of(node / "data").key == open_key("file:keys/next.key", node).id
     assert dict(store.scan(b"")) == ROWS
     store.close()
