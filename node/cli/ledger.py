@@ -90,7 +90,9 @@ def restore(
 
 @ledger_app.command("compare")
 def compare(
-    a: Annotated[str, typer.Argument(help="A data folder, a backup, or a node's https address.")],
+    a: Annotated[
+        str, typer.Argument(help="A node.toml, a data folder, a backup, or a node's https address.")
+    ],
     b: Annotated[str, typer.Argument(help="Another one.")],
     genesis: Annotated[Path, typer.Option("--genesis", help="The network's genesis file.")],
     token: Annotated[

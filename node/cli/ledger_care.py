@@ -14,6 +14,7 @@ from tallystick.node.cli.output import fail, say
 from tallystick.node.compose import genesis_of, links_of
 from tallystick.node.config import NodeConfig
 from tallystick.node.runtime.clock import WallClock
+from tallystick.node.runtime.telemetry import configure_logging
 from tallystick.node.storage.guard_file import GuardFile
 from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.backing_up import BackupWriter
@@ -34,6 +35,7 @@ SIGNED_BEFORE = (
 def repair_ledger(config: Path, rebuild: bool, give_up_held: bool, as_json: bool) -> None:
     """Say what was mended; leave with 4 if certified blocks do not execute here."""
     settings, display = settings_of(config, as_json), Display(as_json)
+    configure_logging(settings.name, "error")  # standard output is the command's own
     try:
         hold(settings.data).release()
         node = Node(

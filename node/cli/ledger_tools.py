@@ -50,6 +50,8 @@ def place_of(target: Path | None, config: Path | None, genesis: Path | None) -> 
     """Which ledger the command line means. `OperationalError` says what is missing."""
     if (target is None) == (config is None):
         raise OperationalError("name one ledger: a folder, or --config with a node's node.toml")
+    if target is not None and target.is_file():
+        config = target
     if config is not None:
         try:
             settings = load_config(config)

@@ -80,7 +80,7 @@ class Rebuilding:
                 if bodies is not None:
                     return bodies
         raise OperationalError(
-            f"block {first} is damaged or missing here, and no peer gave it with a certificate."
+            f"block {first}, or one up to its certificate, is damaged or missing here, and no peer gave it."
             f" What was rebuilt so far is kept; run the command again when a member can be reached"
         )
 
