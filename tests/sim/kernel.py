@@ -24,6 +24,7 @@ from tallystick.node.core.effects import (
     Hearsay,
     Outgoing,
     Promise,
+    Readable,
     Reply,
     TraceEvent,
 )
@@ -35,6 +36,7 @@ from tallystick.node.core.events import (
     PeerFrame,
     PeerUp,
     Persisted,
+    ReadAtQuorum,
     Submit,
     Tick,
     Wait,
@@ -86,6 +88,8 @@ class Kernel(Timeline):
         self.story: list[str] | None = None
         """Every trace event as a line, when somebody replays the seed."""
         self.on_reply: dict[int, Callable[[tuple[Answer, ...]], None]] = {}
+        self.reading: dict[int, int] = {}
+        """Token of a read that waits for a quorum → the greatest height that was known to a client when it began."""
         self.hostile: dict[int, Hostile] = {}
         self.votes: Votes | Ballots
         if plan.engine == "raft":
@@ -329,6 +333,10 @@ class Kernel(Timeline):
                 waiting = self.on_reply.pop(token, None)
                 if waiting is not None:
                     waiting(answers)
+            case Readable(token):
+                began_at = self.reading.pop(token, 0)
+                if host.honest and host.core is not None:
+                    self.history.readable(host.name, host.core.ledger.height, began_at)
             case Halt(sentence):
                 hold(not host.honest, "halt", f"{host.name} halted: {sentence}")
                 self.crash(host, None)
@@ -387,6 +395,12 @@ class Kernel(Timeline):
         self.tell(host, 0, Submit(token, bodies, wait))
         if patience_ms is not None:
             self.tell(host, patience_ms, ClientGone(token))
+
+    def read_at_quorum(self, host: Host) -> None:
+        """A reader asks an honest host for a read that misses nothing which anybody knew of."""
+        token = self.next_count()
+        self.reading[token] = self.history.greatest
+        self.tell(host, 0, ReadAtQuorum(token))
 
     # -- the end of a process ----------------------------------------------------------------------------------------------
 

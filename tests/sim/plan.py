@@ -54,6 +54,9 @@ LATER_FAULTS = (
 LATER_FROM = 10_000
 """The first seed of PBFT that draws from the second stream."""
 
+ASKING_FROM = 40_000
+"""The first seed of either engine in which readers ask for quorum reads and operators for hand-overs: a third stream."""
+
 SHAPES = ("isolate", "halves", "bridge", "one-way")
 """Of a partition."""
 
@@ -113,6 +116,10 @@ class Plan:
     """The part of submissions that is wrong on purpose."""
     retry_ms: int
     validity_ms: tuple[int, int]
+    quorum_read_every_ms: int = 0
+    """About so often a reader asks a member to be sure that it is not behind; 0: never."""
+    hand_over_every_ms: int = 0
+    """About so often an operator asks the leader to hand over; 0: never."""
 
     @property
     def quorum(self) -> int:
@@ -126,6 +133,17 @@ class Plan:
 
 def plan_of(seed: int, engine: Engine = "pbft") -> Plan:
     """Everything that the seed decides before the run begins."""
+    plan = _plan_of(seed, engine)
+    return plan if seed < ASKING_FROM else _asking(plan)
+
+
+def _asking(plan: Plan) -> Plan:
+    draw = Random(f"plan/asking/{plan.engine}/{plan.seed}")
+    every_ms, hand_over_ms = draw.choice((30, 100, 400)), draw.choice((0, 300, 1_000))
+    return replace(plan, quorum_read_every_ms=every_ms, hand_over_every_ms=hand_over_ms)
+
+
+def _plan_of(seed: int, engine: Engine) -> Plan:
     if engine == "raft":
         draw = Random(f"plan/raft/{seed}")
         members = draw.choice((3, 3, 3, 3, 5, 5, 5, 1, 4, 7))

@@ -16,7 +16,7 @@ from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.transactions import Transaction
 from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core.effects import Answer
-from tallystick.node.core.events import Wait
+from tallystick.node.core.events import HandOver, Wait
 from tallystick.node.core.replica import Replica
 from tests.sim.checkers import Violation, hold
 from tests.sim.checkers.ballots import Ballots
@@ -64,6 +64,8 @@ class Play:
         self.clients = Workload(plan, self.draw, self.purse, self)
         self.nemesis = Nemesis(plan, Random(f"nemesis/{plan.seed}"), self.world)
         self.reads = Random(f"reads/{plan.seed}")
+        self.asking = Random(f"asking/{plan.seed}")
+        self.handed_over = 0
         self.world.chain.on_outcome = self._on_outcome
         for node, nature in plan.hostile.items():
             self.world.hostile[node] = Hostile(
@@ -91,6 +93,25 @@ class Play:
             if host.core is not None:
                 world.history.read(host.name, host.core.ledger, account, asset)
         world.at(1 + draw.randrange(200), self._read)
+
+    def _ask(self) -> None:
+        """A reader wants a quorum's word at some honest member."""
+        members = self._members_up()
+        if members:
+            self.world.read_at_quorum(self.asking.choice(members))
+        self.world.at(1 + self.asking.randrange(2 * self.plan.quorum_read_every_ms), self._ask)
+
+    def _hand_over(self) -> None:
+        """An operator takes the leader out of its work, in chaos only."""
+        world = self.world
+        leading = [host for host in self._members_up() if isinstance(host.core, Replica) and host.core.leads]  # fmt: skip
+        if leading and not world.healed:
+            self.handed_over += 1
+            world.tell(self.asking.choice(leading), 0, HandOver(None))
+        world.at(1 + self.asking.randrange(2 * self.plan.hand_over_every_ms), self._hand_over)
+
+    def _members_up(self) -> list[Host]:
+        return [host for host in self.world.honest if host.node != OBSERVER and host.up]
 
     def shown_ms(self) -> int:
         return EPOCH_MS + self.world.now_ms
@@ -124,6 +145,10 @@ class Play:
         world, plan = self.world, self.plan
         world.start_all()
         world.at(self.reads.randrange(200), self._read)
+        if plan.quorum_read_every_ms:
+            world.at(1 + self.asking.randrange(200), self._ask)
+        if plan.hand_over_every_ms:
+            world.at(1 + self.asking.randrange(1_000), self._hand_over)
         self._again(plan.submissions_every_ms, self.clients.send_some)
         self._again(plan.fault_every_ms, self.nemesis.strike)
         if "twins" in plan.hostile.values():

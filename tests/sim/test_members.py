@@ -4,6 +4,7 @@ Everything that the other seeds hold, these hold too: one history, receipts that
 that remember. Besides: nobody signs in an epoch that does not name him, and statements are compared within their epoch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from unittest.mock import patch
@@ -133,8 +134,10 @@ class SpareWorld(World):
 class MemberPlay(run.Play):
     """The bank of one member activates its spare id, again and again until it has settled."""
 
+    world_of: Callable[..., World] = SpareWorld
+
     def __init__(self, plan: Plan) -> None:
-        with patch.object(run, "World", SpareWorld):
+        with patch.object(run, "World", self.world_of):
             super().__init__(plan)
         self.replaced = replaced_in(plan)
         self.moments = Random(f"activation/{plan.seed}")

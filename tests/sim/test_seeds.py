@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.plan import (
+    ASKING_FROM,
     CRASH_POINTS,
     FAULTS,
     HOSTILE,
@@ -32,6 +33,8 @@ DEFAULT: list[tuple[Engine, int]] = [
     *[("pbft", first) for first in range(1, 201, CHUNK)],
     *[("pbft", first) for first in range(LATER_FROM, LATER_FROM + 30, CHUNK)],
     *[("raft", first) for first in range(1, 81, CHUNK)],
+    ("pbft", ASKING_FROM),
+    ("raft", ASKING_FROM),
 ]
 CAMPAIGN: list[tuple[Engine, int]] = [
     *[("pbft", first) for first in range(2_001, 3_001, 50)],

@@ -54,6 +54,8 @@ class Ballots:
     """Member → height → the entry that its last durable record names."""
     view_changes: int = 0
     """Terms in which somebody stood."""
+    epoch: int = 0
+    """Whose terms these are. A guard that has gone on to a later epoch says nothing of this one any more."""
 
     # -- disks ---------------------------------------------------------------------------------------------------------
 
@@ -108,7 +110,10 @@ class Ballots:
         self._is_no_older(voter, term, "votes")
         if voter == candidate:
             self.view_changes = max(self.view_changes, term)
-        for slot in _record(name, durable).slots:
+        record = _record(name, durable)
+        if record.epoch > self.epoch:
+            return None
+        for slot in record.slots:
             if slot.kind == VIEW_CHANGE:
                 same = slot.view == term and slot.link == vote_statement(NodeId(candidate))
                 return hold(slot.view > term or same, "I5", f"{name} is not what the guard says")
@@ -157,13 +162,14 @@ class Ballots:
     ) -> None:
         name = f"countersignature of member {signer} in term {said.term} at height {said.height}"
         holders = self.holders.get((said.term, said.height, said.link), set())
-        hold(len(holders) >= self.majority, "I4", f"{name}: only {sorted(holders)} have the entry")
+        committed = len(holders) >= self.majority or self._taken_again(said)
+        hold(committed, "I4", f"{name}: only {sorted(holders)} have the entry")
         known = self.countersigned.setdefault(said.height, said.link)
         hold(known == said.link, "I2", f"{name} is for another block than one before")
         ordered = final.get(said.height, said.link)
         hold(ordered == said.link, "I2", f"{name} is for another block than the final one")
         record = _record(name, durable)
-        if said.height < record.low:
+        if said.height < record.low or record.epoch > self.epoch:
             return None
         for slot in record.slots:
             if (slot.kind, slot.height) == (COMMIT, said.height):
@@ -172,6 +178,14 @@ class Ballots:
                     slot.view > said.term or same, "I5", f"{name} is not what the guard says"
                 )
         raise Violation("I5", f"{name} left before its guard record was durable")
+
+    def _taken_again(self, said: Countersignature) -> bool:
+        """A closing block may be committed in one term and countersigned in a later one, whose leader took it again."""
+        return any(
+            len(signers) >= self.majority
+            for (term, height, link), signers in self.holders.items()
+            if term < said.term and (height, link) == (said.height, said.link)
+        )
 
     # -- at the end ----------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,10 @@ class History:
     final_at: dict[Place, int] = field(default_factory=dict)
     """When the first honest node had it: whoever asked there was told."""
     reads: int = 0
+    confirmed: int = 0
+    """Reads that a quorum has confirmed."""
+    greatest: int = 0
+    """The greatest height that any honest host has sent a client to."""
     _shown: dict[tuple[bytes, str], list[tuple[int, int]]] = field(default_factory=dict)
     """(account, asset) → its balance after each height that changed it."""
 
@@ -51,6 +55,7 @@ class History:
             if answer.state == "final":
                 self.answered.setdefault(answer.body_id, moment)
                 self.told[host] = max(self.told.get(host, 0), answer.height)
+                self.greatest = max(self.greatest, answer.height)
 
     def on_outcome(
         self, height: int, transaction: Transaction, outcome: Outcome, moment: int
@@ -86,6 +91,11 @@ class History:
         )
         least = self.told.get(host, 0)
         hold(ledger.height >= least, "I9", f"{host} shows {ledger.height}, having told of {least}")
+
+    def readable(self, host: str, height: int, began_at: int) -> None:
+        """A reader that asked for a quorum's word is served; `began_at`: `greatest` as he asked."""
+        self.confirmed += 1
+        hold(height >= began_at, "I9", f"{host} serves a confirmed read at {height}, after clients knew of {began_at}")  # fmt: skip
 
     # -- at the end ----------------------------------------------------------------------------------------------------
 
