@@ -132,7 +132,9 @@ def test_a_missing_block_that_no_peer_has_stops_the_repair_and_it_goes_on_later(
     lab: Lab, rows: dict[bytes, bytes], tmp_path: Path
 ) -> None:
     folder = on_disk(tmp_path, {key: rows[key] for key in rows if key != block_key(4)})
-    with pytest.raises(OperationalError, match="block 4, or one up to its certificate, is damaged or missing here"):
+    with pytest.raises(
+        OperationalError, match="block 4, or one up to its certificate, is damaged or missing here"
+    ):
         mended(lab, folder, None)
     assert block_key(5) in rows_in(folder)
     assert "run `tallystick ledger repair` again" in str(unfinished(folder))
