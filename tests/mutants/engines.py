@@ -3,33 +3,38 @@
 They join the list of `planted`: what is said there holds here.
 """
 
+import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tallystick.consensus.api import Verdict
 from tallystick.consensus.pbft import ordering
 from tallystick.consensus.raft import (
+    core,
     countersigning,
     election_clock,
     elections,
     following,
+    log,
     membership,
     operations,
     quorums,
     replication,
 )
+from tallystick.consensus.raft.log import Entry
 from tallystick.consensus.raft.messages import Append, Nack
 from tallystick.consensus.raft.state import RaftState
 from tallystick.contracts import authority, machine
-from tallystick.network.wire.ids import Height, NodeId
+from tallystick.network.wire.ids import Height, NodeId, View
 from tallystick.node.core import fairness
 from tests.explorer import test_explorer
 from tests.mutants.killers import play, scenario
 from tests.mutants.planted import MUTANTS, mutant
 from tests.unit.contracts import test_machine
 from tests.unit.core import test_fairness
-from tests.unit.raft import test_elections, test_operations
+from tests.unit.raft import test_elections, test_epochs, test_operations
 
 # -- Raft --------------------------------------------------------------------------------------------------------------
 
@@ -177,6 +182,92 @@ def read_confirmed_by_nobody(patch: pytest.MonkeyPatch) -> None:
         honest(at)
 
     patch.setattr(operations, "confirm_reads", confirm_reads)
+
+
+@mutant(
+    play(test_epochs.test_a_full_pipeline_drains_and_nothing_stands_on_the_last_block, 2),
+    play(test_epochs.test_whatever_happens_members_agree_across_epochs, 0),
+)
+def raft_goes_on_above_the_last_block(patch: pytest.MonkeyPatch) -> None:
+    """A leader appends to a log that ends with a closing block: one more block of an epoch that is over (P18)."""
+
+    def due_ms(at: RaftState) -> int | None:
+        return at.batching.due_ms(at.in_flight, at.batching.last_proposal_ms)
+
+    patch.setattr(replication, "due_ms", due_ms)
+
+
+@mutant(play(test_epochs.test_an_entry_above_the_last_one_is_an_alarm_and_is_never_acknowledged))
+def raft_acknowledges_above_the_last_block(patch: pytest.MonkeyPatch) -> None:
+    """A follower takes whatever its leader puts on a closing block."""
+    honest = following._contradiction
+
+    def contradiction(at: RaftState, entry: Any, known: Any) -> str | None:
+        fault = honest(at, entry, known)
+        return None if fault is not None and "closes the epoch" in fault else fault
+
+    patch.setattr(following, "_contradiction", contradiction)
+    patch.setattr(log.Log, "closed", property(lambda _: False))
+
+
+@mutant(
+    play(test_epochs.test_a_later_leader_takes_the_last_block_again_under_its_own_term),
+    play(test_epochs.test_wherever_the_leader_dies_the_epoch_closes_once_or_not_yet, test_epochs.dies_when_all_have_it, False),
+)  # fmt: skip
+def last_block_is_not_taken_again(patch: pytest.MonkeyPatch) -> None:
+    """A later leader leaves the closing block under its old term: nobody may count it, and no block may stand on it."""
+
+    def close_again(at: RaftState) -> bool:
+        return True
+
+    patch.setattr(elections, "_close_again", close_again)
+
+
+@mutant(play(test_epochs.test_an_old_terms_last_block_is_never_committed_by_counting))
+def old_acknowledgement_counts_for_the_last_block(patch: pytest.MonkeyPatch) -> None:
+    """The new leader asks from behind the closing block: who holds the old entry is counted for the new one (figure 8)."""
+    honest = elections._lead
+
+    def lead(at: RaftState, now_ms: int) -> None:
+        honest(at, now_ms)
+        for progress in at.progress.values():
+            progress.next = at.log.last_height + 1
+
+    patch.setattr(elections, "_lead", lead)
+
+
+@mutant(play(test_epochs.test_the_time_of_a_last_block_that_is_taken_again_is_not_tested))
+def time_test_on_a_last_block_taken_again(patch: pytest.MonkeyPatch) -> None:
+    """It is as old as the first leader made it, and whoever lacks it refuses it: of three with one dead, nobody can lead."""
+    honest = log.Log.take_again
+
+    def take_again(self: log.Log, term: View) -> Entry:
+        entry = honest(self, term)
+        self.entries[-1] = Entry(entry.term, entry.block)
+        return self.entries[-1]
+
+    patch.setattr(log.Log, "take_again", take_again)
+    patch.setattr(following, "_contradiction", lambda *_: None)
+
+
+@mutant(play(test_epochs.test_a_later_epoch_is_a_hint_and_an_earlier_one_is_silence))
+def terms_of_two_epochs_are_mixed(patch: pytest.MonkeyPatch) -> None:
+    """What was said in an old epoch moves the engine of the next one, whose terms begin again."""
+    patch.setattr(core, "epoch_of", lambda message: 1)
+
+
+@mutant(play(test_epochs.test_the_next_engine_begins_in_term_zero_without_a_certificate_whatever_ended_the_last))  # fmt: skip
+def next_engine_believes_the_old_terms(patch: pytest.MonkeyPatch) -> None:
+    """The last certificate's term is taken for one of the new epoch: logs of members that know it and that do not never meet."""
+    honest = core.Raft.__init__
+
+    def init(self: core.Raft, setup: Any, crypto: Any, restored: Any, *rest: Any) -> None:
+        final = restored.final
+        if final is not None:
+            final = structs.replace(final, epoch=setup.epoch)
+        honest(self, setup, crypto, dataclasses.replace(restored, final=final), *rest)
+
+    patch.setattr(core.Raft, "__init__", init)
 
 
 # -- PBFT --------------------------------------------------------------------------------------------------------------
