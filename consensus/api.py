@@ -223,7 +223,7 @@ class IndexKnown:
 
 @dataclass(frozen=True, slots=True)
 class EpochAhead:
-    """A member speaks of a later epoch: the block that closed ours may be final elsewhere. A hint, never a proof."""
+    """A member speaks of a later epoch, or of nothing any more: the block that closed ours may be final elsewhere. A hint, never a proof."""
 
     sender: NodeId
 

@@ -71,10 +71,9 @@ class Raft:
         restored: Restored,
         jitter: Iterator[int],
         now_ms: int,
-        configuration: Configuration | None = None,
         tuning: Tuning = PRODUCTION,
     ) -> None:
-        """`configuration` None: every key of the setup votes. `OperationalError` when the log's blocks are not all there."""
+        """Every key of the setup votes. `OperationalError` when the log's blocks are not all there."""
         record = RECORD.decode(restored.record) if restored.record is not None else None
         if restored.final is not None and restored.final.epoch != setup.epoch:
             restored = replace(
@@ -87,7 +86,7 @@ class Raft:
             guard,
             ElectionClock(setup.timing, jitter),
             Batching(setup.block_transactions_max, setup.pipeline, setup.timing),
-            configuration or Configuration.of(setup.vote_keys),
+            Configuration.of(setup.vote_keys),
             tuning,
             log_of(restored, record),
             restored.final_height,

@@ -47,8 +47,6 @@ def _unsigned(state: RaftState, entry: Entry) -> bool:
 
 def _countersign(state: RaftState, entry: Entry) -> None:
     block = entry.block
-    if not state.configuration.votes(state.me):
-        return None
     if not state.guard.may_commit(entry.term, block.height, block.link):
         return state.note("guard-refused", kind="countersign", height=block.height)
     message = _signed_bytes(state, entry.term, block.height, block.link, block.parent_link)
@@ -83,8 +81,6 @@ def _signed_bytes(
 
 def on_countersignature(state: RaftState, sender: NodeId, vote: Countersignature) -> None:
     """Keep it; its signature is checked when a majority needs it."""
-    if vote.epoch != state.setup.epoch or not state.configuration.votes(sender):
-        return
     if not state.final_height < vote.height <= state.log.last_height + HEIGHTS_AHEAD_MAX:
         return
     box = (vote.term, vote.height)
@@ -107,7 +103,7 @@ def count(state: RaftState, now_ms: int) -> None:
 
 
 def _certificate(state: RaftState, term: View, height: Height) -> Certificate | None:
-    """From one box, if its genuine countersignatures over one link are a majority (of each half, in a joint configuration)."""
+    """From one box, if its genuine countersignatures over one link are a majority."""
     ballots = state.ballots[term, height]
     if len(ballots) < _least(state):
         return None

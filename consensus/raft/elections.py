@@ -5,7 +5,7 @@ that rests on them leaves; the guard remembers both a second time, beside the ke
 Not here: how long to wait (`election_clock`), what a leader does (`replication`).
 """
 
-from tallystick.consensus.api import ViewEntered
+from tallystick.consensus.api import EpochAhead, ViewEntered
 from tallystick.consensus.raft.messages import Acked, AskVote, Decided, GiveVote
 from tallystick.consensus.raft.quorums import Tally
 from tallystick.consensus.raft.state import Progress, RaftState, Role
@@ -64,7 +64,8 @@ def step_down(state: RaftState, why: str, now_ms: int) -> None:
 def campaign(state: RaftState, now_ms: int) -> None:
     """Ask first whether we would win, so that a member that hears no leader disturbs nobody."""
     state.clock.restart(now_ms)
-    if not state.configuration.votes(state.me) or state.barred(now_ms) or not state.reaches_quorum:
+    _ask_around(state)
+    if state.barred(now_ms) or not state.reaches_quorum:
         return
     state.clock.failed += 1
     state.clock.retry(now_ms)
@@ -73,6 +74,16 @@ def campaign(state: RaftState, now_ms: int) -> None:
     state.say(_ask(state, View(state.term + 1), trial=True))
     state.note("pre-vote", term=state.term + 1)
     _count(state, now_ms)
+
+
+def _ask_around(state: RaftState) -> None:
+    """Nobody leads us and nobody answers: our epoch may be over, and its leader speaks to members of the next one only. One
+    after the other is asked for final blocks, if a trial has failed or could not be held."""
+    peers = sorted(state.connected & set(state.setup.vote_keys))
+    unheard = set(state.votes) <= {state.me}
+    if peers and unheard and (state.clock.failed or not state.reaches_quorum):
+        state.asked_around += 1
+        state.out.append(EpochAhead(peers[state.asked_around % len(peers)]))
 
 
 def stand(state: RaftState, now_ms: int, transfer: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 Decided here: the configuration after a change, or why a change is refused. A simple change touches one voter, so that old and
 new majorities overlap; larger ones pass through a joint configuration whose two halves must both agree.
-Not here: the arithmetic (`quorums`); when a change is agreed on. An engine runs on one configuration for its whole life, and
-epochs change members (`DECISIONS.md` 22): the changes below are held to etcd's tables, and no network reaches them.
+Not here: the arithmetic (`quorums`). An engine runs on one plain configuration, `Configuration.of`, for its whole life, and epochs
+change members (`DECISIONS.md` 22): joint halves, learners and changes stay as far as etcd's published tables ask for them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,10 +57,6 @@ class Configuration:
     def joint(self) -> bool:
         return self.outgoing is not None
 
-    def votes(self, node: NodeId) -> bool:
-        """Does this node count in either half?"""
-        return node in self.voters or node in (self.outgoing or _NOBODY)
-
     @property
     def everybody(self) -> tuple[NodeId, ...]:
         """Voters and learners, sorted."""
@@ -78,12 +74,6 @@ class Configuration:
         index = joint_committed_index(self.voters, self.outgoing or _NOBODY, acknowledged)
         invariant(index is not None, "a configuration without voters commits everything")
         return index or 0
-
-
-def may_begin_change(term: int, commit_term: int, change_pending: bool) -> bool:
-    """A leader proposes a change only after an entry of its own term is committed, and one at a time: otherwise two
-    leaders' single-member changes may both win with majorities that do not overlap."""
-    return commit_term == term and not change_pending
 
 
 def simple(configuration: Configuration, changes: Iterable[Change]) -> Configuration:

@@ -49,7 +49,7 @@ def _begin(state: RaftState, asker: NodeId, token: int, now_ms: int) -> None:
 
 
 def confirm_reads(state: RaftState) -> None:
-    """Reads whose round a majority of each active configuration has answered."""
+    """Reads whose round a majority has answered."""
     if not state.leads or not state.reads:
         return
     rounds = {peer: progress.round for peer, progress in state.progress.items()}
@@ -68,13 +68,9 @@ def confirm_reads(state: RaftState) -> None:
 
 
 def transfer(state: RaftState, to: NodeId | None, now_ms: int) -> None:
-    """Hand leadership to a voter that is connected, to the one with the longest log if nobody is named. Until it stands,
+    """Hand leadership to a member that is connected, to the one with the longest log if nobody is named. Until it stands,
     or for one span at most, we propose nothing."""
-    heirs = [
-        peer
-        for peer in state.progress
-        if peer in state.connected and state.configuration.votes(peer)
-    ]
+    heirs = [peer for peer in state.progress if peer in state.connected]
     if to is None and heirs:
         to = max(heirs, key=lambda peer: (state.progress[peer].match, -peer))
     if not state.leads or to not in heirs:
@@ -98,5 +94,5 @@ def hand_over(state: RaftState) -> None:
 def on_stand_now(state: RaftState, sender: NodeId, said: StandNow, now_ms: int) -> None:
     if said.epoch != state.setup.epoch or said.term != state.term or sender != state.leader:
         return
-    if state.configuration.votes(state.me) and not state.barred(now_ms):
+    if not state.barred(now_ms):
         stand(state, now_ms, transfer=True)

@@ -264,7 +264,7 @@ def on_declined(state: RaftState, sender: NodeId, declined: Declined, now_ms: in
 
 
 def commit(state: RaftState) -> None:
-    """The highest index that a majority of each active configuration acknowledged, if its entry is of our own term."""
+    """The highest index that a majority acknowledged, if its entry is of our own term."""
     if not state.leads:
         return
     matches = {peer: progress.match for peer, progress in state.progress.items()}

@@ -185,6 +185,8 @@ class RaftState:
     behind: int = 0
     """The height of the last certificate that sent us to catch up."""
     connected: set[NodeId] = field(default_factory=set)
+    asked_around: int = 0
+    """How often a member was asked for final blocks because nobody answered an election."""
     beat_at_ms: int = 0
     alarm: str | None = None
     halted: bool = False

@@ -27,13 +27,11 @@ def waiting_of(state: RaftState) -> Waiting:
 
 
 def _voters(state: RaftState) -> tuple[NodeId, ...]:
-    return tuple(
-        [node for node in state.configuration.everybody if state.configuration.votes(node)]
-    )
+    return state.configuration.everybody
 
 
 def _needed(state: RaftState, here: set[NodeId]) -> int:
-    """How many more make a majority; in a joint configuration, at least one while either half lacks one."""
+    """How many more make a majority."""
     short = majority_of(len(state.configuration.voters)) - len(state.configuration.voters & here)
     return max(1, short)
 

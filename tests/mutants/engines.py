@@ -33,7 +33,7 @@ from tests.explorer import test_explorer
 from tests.mutants.killers import play, scenario
 from tests.mutants.planted import MUTANTS, mutant
 from tests.unit.contracts import test_machine
-from tests.unit.core import test_fairness
+from tests.unit.core import test_fairness, test_raft_epochs
 from tests.unit.raft import test_elections, test_epochs, test_operations
 
 # -- Raft --------------------------------------------------------------------------------------------------------------
@@ -141,10 +141,7 @@ def leader_without_a_quorum_goes_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replication, "check_quorum", lambda *_: None)
 
 
-@mutant(
-    play(test_elections.test_election_during_reconfiguration_needs_a_majority_of_each_half),
-    play(test_elections.test_commit_during_reconfiguration_needs_a_majority_of_each_half),
-)
+@mutant(play(test_elections.test_a_joint_majority_is_a_majority_of_each_half))
 def quorum_of_the_union(patch: pytest.MonkeyPatch) -> None:
     """A joint configuration counts over both halves together (R2; CCF 3948, 4018, 4049)."""
     tally, index = quorums.joint_tally, quorums.joint_committed_index
@@ -157,12 +154,6 @@ def quorum_of_the_union(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(membership, "joint_tally", union_tally)
     patch.setattr(membership, "joint_committed_index", union_index)
-
-
-@mutant(play(test_elections.test_membership_needs_a_commit_of_the_current_term_and_one_change_at_a_time))  # fmt: skip
-def membership_changes_at_any_time(patch: pytest.MonkeyPatch) -> None:
-    """A change begins before the leader has committed an entry of its own term (R1; raft-dev t4xj6dJTP6E)."""
-    patch.setattr(test_elections, "may_begin_change", lambda **_: True)
 
 
 @mutant(scenario("raft/unsynced_vote_never_left"))
@@ -268,6 +259,12 @@ def next_engine_believes_the_old_terms(patch: pytest.MonkeyPatch) -> None:
         honest(self, setup, crypto, dataclasses.replace(restored, final=final), *rest)
 
     patch.setattr(core.Raft, "__init__", init)
+
+
+@mutant(play(test_raft_epochs.test_who_was_put_out_while_it_was_down_learns_of_it_though_nobody_speaks_to_it, lab=test_raft_epochs.lab))  # fmt: skip
+def silence_is_not_asked_about(patch: pytest.MonkeyPatch) -> None:
+    """A member that was put out while it was down stands for election in its old epoch for ever."""
+    patch.setattr(elections, "_ask_around", lambda _: None)
 
 
 # -- PBFT --------------------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Stage:
             engine = Pbft(setup, Keys(node), restored, self.now_ms)
         else:
             jitter = jitter_of(b"%d %d %d" % (self.seed, node, self.lives))
-            engine = Raft(setup, Keys(node), restored, jitter, self.now_ms, None, self.tuning)
+            engine = Raft(setup, Keys(node), restored, jitter, self.now_ms, self.tuning)
         held = {block.link: block for block in blocks}
         return Member(node, engine, disk, final, disk.certificate, held)
 

@@ -1,5 +1,7 @@
 """Whole replicas of a Raft network change their members: the same drained boundary as under PBFT, and receipts that say CFT."""
 
+from unittest.mock import patch
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,18 +9,22 @@ from tallystick.consensus.raft import Raft
 from tallystick.consensus.raft.messages import MESSAGE, Append, Countersignature, Message
 from tallystick.network.proofs import verify
 from tallystick.network.wire.frames import Channel
+from tallystick.network.wire.genesis import Genesis
 from tallystick.node.core.bystander import Bystander
+from tests.sim.crypto import VoteKeys
+from tests.sim.plan import Plan
 from tests.sim.workload import genesis_of
 from tests.unit.core import test_epochs as pbft
 from tests.unit.core.test_epochs import FRESH, SPARE, Epochs, headers, settled
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Epochs:
-    monkeypatch.setattr(
-        pbft, "genesis_of", lambda plan, keys: replace(genesis_of(plan, keys), engine="raft")
-    )
-    lab = Epochs()
+def lab() -> Epochs:
+    def raft(plan: Plan, keys: VoteKeys) -> Genesis:
+        return replace(genesis_of(plan, keys), engine="raft")
+
+    with patch.object(pbft, "genesis_of", raft):
+        lab = Epochs()
     lab.pass_time(3_000)
     return lab
 
@@ -191,3 +197,20 @@ def test_receipts_of_every_epoch_verify_and_say_cft(
             short = replace(receipt, block=replace(block, certificate=few))
             assert not verify.verify_receipt(short, lab.genesis).ok
     assert epochs == {0, 1, 2}
+
+
+def test_who_was_put_out_while_it_was_down_learns_of_it_though_nobody_speaks_to_it(
+    lab: Epochs,
+) -> None:
+    settled(lab, 0, lab.issue())
+    lab.crash(1)
+    lab.pass_time(3_000)
+    settled(lab, 0, lab.activation())
+    lab.pass_time(3_000)
+    settled(lab, 0, lab.pay())
+    lab.start(1)
+    lab.settle()
+    lab.pass_time(5_000)
+    assert lab.epochs()[1] == 1
+    assert isinstance(lab.core(1)._engine, Bystander)
+    assert lab.level()

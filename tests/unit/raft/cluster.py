@@ -42,7 +42,6 @@ from tallystick.consensus.api import (
 )
 from tallystick.consensus.raft.core import Raft
 from tallystick.consensus.raft.election_clock import jitter_of
-from tallystick.consensus.raft.membership import Configuration
 from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
@@ -77,7 +76,6 @@ class Cluster:
         seed: int = 0,
         pipeline: int = 2,
         tuning: Tuning | None = None,
-        configuration: Configuration | None = None,
         timing: Timing = TIMING,
         closes: tuple[int, ...] = (),
     ) -> None:
@@ -86,7 +84,7 @@ class Cluster:
         self.certificates: dict[Link, Certificate] = {}
         self.ids = tuple(NodeId(node) for node in range(members))
         self.seed, self.pipeline, self.timing = seed, pipeline, timing
-        self.tuning, self.configuration = tuning or Tuning(), configuration
+        self.tuning = tuning or Tuning()
         self.now_ms = 0
         self.wires: list[Wire] = []
         self.cut: set[tuple[NodeId, NodeId]] = set()
@@ -132,7 +130,6 @@ class Cluster:
             restored,
             jitter_of(seed),
             self.now_ms,
-            self.configuration,
             self.tuning,
         )
 
