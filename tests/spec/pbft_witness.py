@@ -115,7 +115,9 @@ class Witness:
             if self._supported(Phase.PREPARE, earlier, vote.height, vote.link):
                 self._tips.setdefault(view, set()).add((earlier, vote.height, vote.link))
         if vote.parent_link in self._committed:
-            self._tips.setdefault(view, set()).add((0, vote.height - 1, vote.parent_link))
+            # Upon the root nobody has a certificate: whoever saw that tip knows none.
+            upon = (0, vote.height - 1, vote.parent_link) if vote.height > 1 else self._none
+            self._tips.setdefault(view, set()).add(upon)
 
     def _once(self, signer: int, phase: int, view: int, height: int, link: Link) -> None:
         known = self._places.setdefault((signer, phase, view, height), link)
