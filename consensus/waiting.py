@@ -30,6 +30,8 @@ class Phase(Enum):
     ELECTION_VOTES = "votes of an election"
     LEADER = "leader"
     CONNECTIONS = "quorum of connections"
+    ROLLBACK_CHECK = "what this key has signed"
+    """Just started: nothing is signed before enough peers have said what they hold of this node's key."""
     PEOPLE = "people"
     """Halted."""
 

@@ -87,6 +87,13 @@ class Guard:
             else None
         )
 
+    def remembers(self, kind: int, view: View, height: Height, link: bytes) -> bool:
+        """Was this signed, as far as the record goes? In a slot that has moved on, or that is closed, everything was."""
+        if 0 < height < self._low:
+            return True
+        held = self._slots.get((kind, height))
+        return held is not None and (view < held[0] or (view, link) == held)
+
     def may_propose(self, view: View, height: Height, link: Link) -> bool:
         return self._vacant(PROPOSE, view, height, link)
 

@@ -28,17 +28,19 @@ from tallystick.consensus.api import (
     WorkWaiting,
 )
 from tallystick.consensus.batching import Batching
-from tallystick.consensus.pbft import ordering, reading, view_change
+from tallystick.consensus.pbft import ordering, reading, rollback_check, view_change
 from tallystick.consensus.pbft.messages import (
     MESSAGE,
     AskBlock,
     AskIndex,
+    AskSigned,
     Decided,
     Disagree,
     GiveBlock,
     NewView,
     Proposal,
     ShowIndex,
+    ShowSigned,
     Standing,
     ViewChange,
     Vote,
@@ -81,6 +83,7 @@ class Pbft:
         state.active = state.view == 0 and state.guard.floor == 0
         state.last = state.guard.last_prepared(state.view)
         state.may_lead = fresh
+        rollback_check.begin(state, restored.guard, now_ms)
         state.synchronizer.entered(now_ms)
         change = state.change
         if not state.active and change is not None and change.view == state.view:
@@ -127,6 +130,7 @@ class Pbft:
                 state.connected.add(peer)
                 if len(state.connected) + 1 == state.quorum:
                     state.synchronizer.reconnected(now_ms)
+                rollback_check.ask(state, peer)
                 view_change.tell_standing(state, peer)
             case PeerDown(peer):
                 state.connected.discard(peer)
@@ -187,6 +191,11 @@ class Pbft:
                 reading.on_ask_index(state, sender, said)
             case ShowIndex():
                 reading.on_show_index(state, sender, said, now_ms)
+            case AskSigned():
+                rollback_check.on_ask(state, sender, said, now_ms)
+            case ShowSigned():
+                if rollback_check.on_show(state, sender, said):
+                    view_change.peers_were_asked(state, now_ms)
             case _:
                 assert_never(said)
         return None
@@ -201,7 +210,9 @@ class Pbft:
 
     def _time(self, now_ms: int) -> None:
         state = self._state
-        if self._leave_first:
+        if state.asking is not None:
+            pass  # a view is left by a signature
+        elif self._leave_first:
             # A leader that restarted may not remember what it proposed in its view: it hands the view on, unless
             # others have gone on without it meanwhile.
             self._leave_first = False
@@ -212,6 +223,8 @@ class Pbft:
             state.synchronizer.failed += 1
             view_change.leave(state, View(state.view + 1), now_ms)
         if now_ms >= state.resend_at_ms:
+            if state.resend_at_ms:
+                rollback_check.ask_again(state)
             if state.resend_at_ms and self._stuck(now_ms):
                 view_change.tell_standing(state)
             state.resend_at_ms = now_ms + state.synchronizer.resend_ms
@@ -228,6 +241,8 @@ class Pbft:
         """The next moment at which a `Tick` may change something."""
         state = self._state
         moments = [state.resend_at_ms]
+        if state.asking is not None:
+            return state.resend_at_ms
         if state.synchronizer.deadline_ms is not None and state.reaches_quorum:
             moments.append(state.synchronizer.deadline_ms)
         due_ms = ordering.due_ms(state)

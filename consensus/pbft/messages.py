@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.evidence import Kind, Said
 from tallystick.network.wire import bounds
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.digest import Tag
@@ -116,6 +117,32 @@ class ShowIndex(Struct, array_like=True, frozen=True, forbid_unknown_fields=True
     certificate: Certificate | None
 
 
+class Statement(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Something that a key has signed, with its signature (`network.proofs.evidence` has the kinds and what was said)."""
+
+    kind: Annotated[int, Meta(ge=0, le=4)]
+    view: ViewField
+    height: HeightField
+    """0 for view changes and new views."""
+    said: Said
+
+
+class AskSigned(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=12):
+    """The sender has just begun (the epoch, or its process): what has its key signed in this epoch?"""
+
+    epoch: EpochField
+    round: RoundField
+    """Of this start of the sender: an answer to an earlier one does not count."""
+
+
+class ShowSigned(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=13):
+    """The highest statement of each kind that the sender holds of the asker's key. Not signed: each proves itself."""
+
+    epoch: EpochField
+    round: RoundField
+    statements: Annotated[tuple[Statement, ...], Meta(max_length=len(Kind))]
+
+
 Message: TypeAlias = (
     Proposal
     | Vote
@@ -128,6 +155,8 @@ Message: TypeAlias = (
     | Disagree
     | AskIndex
     | ShowIndex
+    | AskSigned
+    | ShowSigned
 )
 
 MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]
@@ -148,13 +177,12 @@ def certificate_digest(certificate: Certificate | None) -> bytes:
     """32 bytes that name a certificate's statement, not its set of signers."""
     if certificate is None:
         return bytes(32)
-    bare = (
-        certificate.phase,
-        certificate.epoch,
-        certificate.view,
-        certificate.height,
-        certificate.link,
-    )
+    return shown_digest(certificate.phase, certificate.epoch, certificate.view, certificate.height, certificate.link)  # fmt: skip
+
+
+def shown_digest(phase: int, epoch: int, view: int, height: int, link: bytes) -> bytes:
+    """The same from a certificate's statement alone."""
+    bare = (phase, epoch, view, height, link)
     return _CERTIFICATE.hash(
         b"".join(part if isinstance(part, bytes) else part.to_bytes(8, "big") for part in bare)
     )

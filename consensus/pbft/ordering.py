@@ -18,7 +18,7 @@ from tallystick.consensus.api import (
     MakeBlock,
     Verdict,
 )
-from tallystick.consensus.pbft import accusing
+from tallystick.consensus.pbft import accusing, rollback_check
 from tallystick.consensus.pbft.messages import AskBlock, Decided, Disagree, Proposal, Vote
 from tallystick.consensus.pbft.state import HEIGHTS_AHEAD_MAX, VIEWS_AHEAD_MAX, PbftState
 from tallystick.network.proofs.certificates import Certificate
@@ -117,7 +117,7 @@ def signed_proposal(state: PbftState, block: Block) -> Proposal:
         block.link,
         block.parent_link,
     )
-    return Proposal(setup.epoch, state.view, block.data, state.crypto.sign(message))
+    return Proposal(setup.epoch, state.view, block.data, state.sign(message))
 
 
 # -- everybody ---------------------------------------------------------------------------------------------------------
@@ -156,6 +156,7 @@ def on_proposal(state: PbftState, sender: NodeId, proposal: Proposal) -> None:
         return state.note("forged-proposal", sender=sender)
     state.proposals[block.height] = block.link
     state.proposal_signatures[block.height] = proposal.signature
+    rollback_check.proposed(state, sender, proposal, block)
     state.blocks.setdefault(block.link, block)
     return None
 
@@ -170,7 +171,7 @@ def _stash(state: PbftState, proposal: Proposal) -> None:
 
 def advance(state: PbftState) -> None:
     """Judge the one block that may be PREPAREd next, if it has been proposed."""
-    if not state.active or state.judging is not None or state.halted:
+    if not state.active or state.judging is not None or not state.may_sign:
         return
     block = _next_block(state)
     if block is None or block.link in state.refused:
@@ -214,6 +215,8 @@ def on_judged(state: PbftState, judged: Judged) -> None:
     """The owner has executed the block we asked about."""
     if judged.view != state.view or judged.link != state.judging or not state.active:
         return
+    if not state.may_sign:
+        return
     state.judging = None
     block = state.blocks.get(judged.link)
     if block is None:
@@ -242,7 +245,7 @@ def _prepare(state: PbftState, block: Block) -> None:
 
 def _vote(state: PbftState, phase: Phase, height: Height, link: Link, parent_link: Link) -> None:
     state.keep_guard()
-    signature = state.crypto.sign(state.vote_bytes(phase, state.view, height, link, parent_link))
+    signature = state.sign(state.vote_bytes(phase, state.view, height, link, parent_link))
     epoch = state.setup.epoch
     state.promise(Vote(phase, epoch, state.view, height, link, parent_link, signature))
     state.note(phase.name.lower(), view=state.view, height=height, link=link)
@@ -250,6 +253,7 @@ def _vote(state: PbftState, phase: Phase, height: Height, link: Link, parent_lin
 
 def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
     """Count a vote that may be stale, repeated or hostile; its signature is checked when a quorum needs it."""
+    rollback_check.voted(state, sender, vote)
     if vote.epoch != state.setup.epoch or vote.view > state.view + VIEWS_AHEAD_MAX:
         return
     if vote.view < state.view and (vote.phase != Phase.COMMIT or vote.view < state.final_view):
@@ -338,7 +342,7 @@ def _disagree(state: PbftState, block: Block, own: Link) -> None:
     message = disagree_message(
         setup.chain, setup.lane, setup.epoch, state.view, block.height, block.link, own
     )
-    signature = state.crypto.sign(message)
+    signature = state.sign(message)
     state.promise(Disagree(setup.epoch, state.view, block.height, block.link, own, signature))
 
 

@@ -20,7 +20,9 @@ ROUNDS_MAX = 8
 
 
 def read(state: PbftState, round_: int) -> None:
-    """Our own owner asks. We are one of the q ourselves."""
+    """Our own owner asks. We are one of the q ourselves, once we know that our disk was not set back."""
+    if not state.may_sign:
+        return
     shown = highest(state)
     own = shown.height if shown is not None else state.final_height
     state.reads[round_] = {state.setup.me: max(own, state.final_height)}
@@ -32,7 +34,7 @@ def read(state: PbftState, round_: int) -> None:
 
 def on_ask_index(state: PbftState, sender: NodeId, ask: AskIndex) -> None:
     """Claims nothing about our disk: what it shows is durable at whoever signed it."""
-    if ask.epoch == state.setup.epoch and sender != state.setup.me:
+    if ask.epoch == state.setup.epoch and sender != state.setup.me and state.may_sign:
         state.say(ShowIndex(state.setup.epoch, ask.round, highest(state)), sender)
 
 

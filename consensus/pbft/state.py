@@ -12,10 +12,20 @@ from tallystick.consensus.accountability.evidence import Convictions
 from tallystick.consensus.accountability.guard import Guard
 from tallystick.consensus.api import Block, Crypto, Effect, KeepGuard, KeepRecord, Note, Say, Setup
 from tallystick.consensus.batching import Batching
-from tallystick.consensus.pbft.messages import MESSAGE, Message, NewView, Proposal, ViewChange, Vote
+from tallystick.consensus.pbft.messages import (
+    MESSAGE,
+    Message,
+    NewView,
+    Proposal,
+    Statement,
+    ViewChange,
+    Vote,
+)
 from tallystick.consensus.pbft.synchronizer import Synchronizer
 from tallystick.network.proofs.certificates import Certificate, CertVote, faults_of, quorum_of
+from tallystick.network.proofs.evidence import Kind
 from tallystick.network.wire.codec import Codec
+from tallystick.network.wire.faults import invariant
 from tallystick.network.wire.ids import Height, Link, NodeId, View
 from tallystick.network.wire.signing import Phase, vote_message
 
@@ -26,7 +36,7 @@ HELP_MS_MIN = 50
 """A member that asks again sooner is not answered: each answer is signed and written. Honest ones wait three times as long."""
 
 CHECK_COST_MS = 20
-"""A view change of another member costs a quorum of signature checks: one in so many milliseconds is looked at …"""
+"""A view change of another member, or its question what it signed, costs a quorum of signature checks: one in so many milliseconds is looked at …"""
 
 CHECKS_AHEAD_MS = 400
 """… after a burst of twenty. Honest members leave a few views in a second, and say each change again."""
@@ -45,6 +55,16 @@ class EngineRecord(Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
 
 RECORD = Codec(EngineRecord, bytes_max=64 * 1024)
+
+
+@dataclass(slots=True)
+class Asking:
+    """The rollback check of this start (`rollback_check`)."""
+
+    remembered: Guard
+    """What the record beside the key held when we began; the guard itself moves on."""
+    round: int
+    answered: set[NodeId] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -95,9 +115,13 @@ class PbftState:
     helped_ms: dict[NodeId, int] = field(default_factory=dict)
     """When each member was last told again what we had said."""
     checked_until_ms: dict[NodeId, int] = field(default_factory=dict)
-    """Until when the view changes that we have looked at are paid for, by member."""
+    """Until when the view changes and questions that we have looked at are paid for, by member."""
     reads: dict[int, dict[NodeId, Height]] = field(default_factory=dict)
     """By round of our own reads: how far each member that answered has shown to be."""
+    heard_of: dict[NodeId, dict[Kind, Statement]] = field(default_factory=dict)
+    """The highest statement of each kind that each other member made in this epoch, as it told us itself."""
+    asking: Asking | None = None
+    """Nothing is signed until enough peers have said what our key signed before; None: they have."""
     connected: set[NodeId] = field(default_factory=set)
     """Members that we have a connection to."""
     outstanding: int = 0
@@ -147,7 +171,17 @@ class PbftState:
 
     @property
     def leads(self) -> bool:
-        return self.active and self.may_lead and self.leader_of(self.view) == self.setup.me
+        return (
+            self.may_sign
+            and self.active
+            and self.may_lead
+            and self.leader_of(self.view) == self.setup.me
+        )
+
+    @property
+    def may_sign(self) -> bool:
+        """Enough peers have said what our key signed before, and nothing has halted us."""
+        return self.asking is None and not self.halted
 
     @property
     def in_flight(self) -> int:
@@ -176,6 +210,11 @@ class PbftState:
         return True
 
     # -- effects -------------------------------------------------------------------------------------------------------
+
+    def sign(self, message: bytes) -> bytes:
+        """The one place where this engine's statements get their signature."""
+        invariant(self.may_sign, "a signature before the peers were asked", view=self.view)
+        return self.crypto.sign(message)
 
     def say(self, message: Message, to: NodeId | None = None) -> None:
         """What claims nothing about us."""

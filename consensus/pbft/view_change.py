@@ -9,7 +9,7 @@ Not here: when to leave (`synchronizer`), what is proposed after the tip (`order
 from collections.abc import Iterable
 
 from tallystick.consensus.api import Behind, ViewEntered
-from tallystick.consensus.pbft import accusing
+from tallystick.consensus.pbft import accusing, rollback_check
 from tallystick.consensus.pbft.messages import (
     Decided,
     NewView,
@@ -45,7 +45,7 @@ def leave(state: PbftState, view: View, now_ms: int) -> None:
     """Leave every view below `view`, showing our largest certificate, and the view that this one is of."""
     if state.high is not None:
         view = View(max(view, state.high.view + 1))
-    if state.halted or view <= state.view:
+    if not state.may_sign or view <= state.view:
         return None
     statement = certificate_digest(state.high)
     if not state.guard.may_change_view(view, statement):
@@ -65,7 +65,7 @@ def leave(state: PbftState, view: View, now_ms: int) -> None:
 def hand_over(state: PbftState, to: NodeId | None, now_ms: int) -> None:
     """Give up leading: leave our own view, and the others follow at once. Views go round, so the next member leads."""
     following = View(state.view + 1)
-    if not state.active or state.leader_of(state.view) != state.setup.me:
+    if not state.may_sign or not state.active or state.leader_of(state.view) != state.setup.me:
         return state.note("transfer-refused", why="we do not lead", to=to)
     if to not in (None, state.leader_of(following)):
         return state.note("transfer-refused", why="another member's turn", to=to)
@@ -75,9 +75,7 @@ def hand_over(state: PbftState, to: NodeId | None, now_ms: int) -> None:
 
 def signed_change(state: PbftState, view: View, certificate: Certificate | None) -> ViewChange:
     message = _change_bytes(state, view, certificate)
-    return ViewChange(
-        state.setup.epoch, view, state.setup.me, certificate, state.crypto.sign(message)
-    )
+    return ViewChange(state.setup.epoch, view, state.setup.me, certificate, state.sign(message))
 
 
 def _change_bytes(state: PbftState, view: View, certificate: Certificate | None) -> bytes:
@@ -94,7 +92,10 @@ def _change_bytes(state: PbftState, view: View, certificate: Certificate | None)
 
 def on_view_change(state: PbftState, sender: NodeId, change: ViewChange, now_ms: int) -> None:
     """Remember each member's highest view change; follow f+1 of them; open the view if it is ours to open."""
-    if change.signer != sender or change.epoch != state.setup.epoch or change.view < state.view:
+    if change.signer != sender or change.epoch != state.setup.epoch:
+        return None
+    rollback_check.left(state, change)
+    if change.view < state.view:
         return None
     if change.view == state.view and state.active:
         if state.new_view is not None and state.may_help(sender, now_ms):
@@ -176,7 +177,7 @@ def _open(state: PbftState, now_ms: int) -> None:
 
     Members that are further ahead already count for the waiting, too: they will not come back, so we must go on.
     """
-    if state.active or state.halted:
+    if state.active or not state.may_sign:
         return None
     left = [change for change in state.changes.values() if change.view >= state.view]
     if len(left) < state.quorum:
@@ -193,7 +194,7 @@ def _open(state: PbftState, now_ms: int) -> None:
         return state.note("guard-refused", kind="new-view", view=state.view)
     setup = state.setup
     message = new_view_message(setup.chain, setup.lane, setup.epoch, state.view, digest)
-    new_view = NewView(setup.epoch, state.view, chosen, state.crypto.sign(message))
+    new_view = NewView(setup.epoch, state.view, chosen, state.sign(message))
     state.promise(new_view)
     enter(state, new_view, now_ms)
     return None
@@ -243,6 +244,7 @@ def enter(state: PbftState, new_view: NewView, now_ms: int) -> None:
     view, tip = new_view.view, tip_of(new_view.changes)
     state.begin_view(view, active=True)
     state.new_view = new_view
+    rollback_check.opened(state, new_view)
     state.guard.join(view)
     state.tip = tip
     if tip is not None:
@@ -262,6 +264,14 @@ def enter(state: PbftState, new_view: NewView, now_ms: int) -> None:
     ask_for_tip(state)
     for proposal in state.stash.pop(view, []):
         on_proposal(state, state.leader_of(view), proposal)
+
+
+def peers_were_asked(state: PbftState, now_ms: int) -> None:
+    """From now on we may sign: whatever was waited for is owed from now on, and what we heard meanwhile counts."""
+    state.synchronizer.reconnected(now_ms)
+    _follow(state, now_ms)
+    _open(state, now_ms)
+    ask_for_tip(state)
 
 
 # -- telling where we stand --------------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ def waiting_of(state: PbftState) -> Waiting:
         down = missing(everybody, {state.setup.me, *state.connected})
         needed = quorum - 1 - len(state.connected)
         return _wait(state, Phase.CONNECTIONS, down, needed, f"a connection to {some_of(needed, down)}")  # fmt: skip
+    if state.asking is not None:
+        awaited = missing(everybody, {state.setup.me, *state.asking.answered})
+        needed = quorum - 1 - len(state.asking.answered)
+        what = f"asking peers what this key has signed: {some_of(needed, awaited)}"
+        return _wait(state, Phase.ROLLBACK_CHECK, awaited, needed, what)
     return _open_view(state) if state.active else _between_views(state)
 
 

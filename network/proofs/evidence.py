@@ -141,18 +141,23 @@ def _shows(said: Said) -> bool:
 
 
 def signed_bytes(evidence: Evidence, said: Said) -> bytes:
-    """The layout that was signed (docs/formats.md, section 7)."""
+    """What the signer of one of the two has signed."""
     place = evidence.chain, evidence.lane, evidence.epoch, evidence.view
+    return statement_bytes(Kind(evidence.kind), place, evidence.height, said)
+
+
+def statement_bytes(
+    kind: Kind, place: tuple[int, int, Epoch, View], height: Height, said: Said
+) -> bytes:
+    """The layout that was signed (docs/formats.md, section 7). `place`: chain, lane, epoch, view."""
     link, parent = Link(said.link), Link(said.parent_link)
-    match Kind(evidence.kind):
+    match kind:
         case Kind.PROPOSAL:
-            return signing.proposal_message(*place, evidence.height, link, parent)
+            return signing.proposal_message(*place, height, link, parent)
         case Kind.PREPARE:
-            return signing.vote_message(
-                *place, evidence.height, signing.Phase.PREPARE, link, parent
-            )
+            return signing.vote_message(*place, height, signing.Phase.PREPARE, link, parent)
         case Kind.COMMIT:
-            return signing.vote_message(*place, evidence.height, signing.Phase.COMMIT, link, parent)
+            return signing.vote_message(*place, height, signing.Phase.COMMIT, link, parent)
         case Kind.VIEW_CHANGE:
             shown = View(said.certificate_view), Height(said.certificate_height)
             return signing.view_change_message(*place, said.certificate_phase, *shown, link)

@@ -23,6 +23,7 @@ CULPABLE = frozenset(
         "forged-new-view",
         "forged-certificate",
         "forged-disagreement",
+        "forged-statement",
     }
 )
 """What the engine notes that no honest member sends."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tallystick.consensus import api
 from tallystick.consensus.accountability import guard
 from tallystick.consensus.api import Judge, Restored
-from tallystick.consensus.pbft import core, ordering, state, view_change
+from tallystick.consensus.pbft import core, ordering, rollback_check, state, view_change
 from tallystick.consensus.pbft.messages import ViewChange, Vote
 from tallystick.contracts import invariants, machine, membership
 from tallystick.contracts.state import Account, WorkingSet
@@ -27,9 +27,10 @@ from tallystick.node.core import catch_up, intake, ledger, proposing, replica, s
 from tallystick.node.core.effects import Hearsay
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.storage.memory import MemoryStore
-from tests.mutants.killers import play, seed
+from tests.mutants.killers import play, scenario, seed
+from tests.sim import test_set_back
 from tests.unit.consensus import test_epochs as test_engine_epochs
-from tests.unit.consensus import test_guard, test_normal_case, test_view_change
+from tests.unit.consensus import test_guard, test_normal_case, test_rollback_check, test_view_change
 from tests.unit.contracts import test_membership
 from tests.unit.core import test_catch_up, test_epochs, test_judging, test_mempool, test_restart
 
@@ -56,6 +57,26 @@ def mutant(*killers: Killer) -> Callable[[Plant], Plant]:
         return plant
 
     return register
+
+
+# -- the double-sign guard and the peers' memory ---------------------------------------------------------------------------
+
+
+@mutant(
+    scenario("pbft/machine_snapshot"),
+    play(test_rollback_check.test_a_forgotten_view_change_halts_it),
+    play(test_restart.test_a_machine_that_was_set_back_halts_before_it_signs),
+    play(test_set_back.test_a_machine_that_is_set_back_halts_before_it_signs),
+)
+def starts_without_asking_its_peers(patch: pytest.MonkeyPatch) -> None:
+    """A machine that was set back, guard and database together, votes from its old memory (P17)."""
+    patch.setattr(rollback_check, "begin", lambda *_: None)
+
+
+@mutant(play(test_rollback_check.test_a_claim_without_the_keys_signature_halts_nobody_and_blames_the_liar))  # fmt: skip
+def believes_what_peers_say_that_it_signed(patch: pytest.MonkeyPatch) -> None:
+    """One liar stops every member that restarts."""
+    patch.setattr(rollback_check, "_genuine", lambda *_: True)
 
 
 # -- durability --------------------------------------------------------------------------------------------------------

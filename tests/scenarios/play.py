@@ -1,6 +1,6 @@
 """The language of golden plays: a line is one idea, a paragraph is a scene, and below `----` stands what the members said in it.
 
-    engine pbft members=4 liars=D pipeline=2 entries=8     first line of a play
+    engine pbft members=4 liars=D pipeline=2 entries=8     first line of a play; asks=shown: what a start asks is played, too
     submit A|all [n]             transactions wait at members
     deliver KIND… [from=] [to=] [block=]   what is on its way now and fits arrives; without KIND everything does
     settle                       deliver until nothing is on its way
@@ -12,6 +12,7 @@
     wake A [until KIND]          time passes until this member's own deadline (until it says KIND)
     stand A                      Raft: time passes for this member until it has won its trial and stands for election
     cut A BC / heal              connections between the two groups break / all come back
+    snapshot A / roll-back A     copy this member's whole machine / while it is down, put the copy in its place
     crash A [synced=n] / restart A / slow A / fast A / sync A [n]
     judge AB ACCEPT|REFUSE|DISAGREE|WAIT [block] / answer A
     fetching on|off / fetch A
@@ -136,7 +137,7 @@ class Play:
         if not line:
             return
         name, rest = line[0], line[1:]
-        command = getattr(self, f"do_{name}", None)
+        command = getattr(self, f"do_{name.replace('-', '_')}", None)
         hold(command is not None, f"there is no command {name!r}")
         command(rest)  # type: ignore[misc]
 
@@ -148,6 +149,7 @@ class Play:
             pipeline=int(options.get("pipeline", "2")),
             liars=frozenset(ALL.index(each) for each in options.get("liars", "")),
             entries_per_append=int(options.get("entries", "8")),
+            asks_openly=options.get("asks") == "shown",
         )
         self.stage.on_sent, self.stage.on_told = self._sent, self._told
         self.stage.verdict = self._verdict
@@ -253,6 +255,15 @@ class Play:
         for node in who(rest[0], self.stage):
             self._told(node, "restarts")
             self.stage.restart(node)
+
+    def do_snapshot(self, rest: list[str]) -> None:
+        for node in who(rest[0], self.stage):
+            self.stage.snapshot(node)
+
+    def do_roll_back(self, rest: list[str]) -> None:
+        for node in who(rest[0], self.stage):
+            self._told(node, "is set back to its snapshot")
+            self.stage.roll_back(node)
 
     def do_slow(self, rest: list[str]) -> None:
         for node in who(rest[0], self.stage):

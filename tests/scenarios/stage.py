@@ -6,6 +6,7 @@ specification (`tests/spec`) with every statement, and to agreement with every f
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from tallystick.consensus.api import (
     Alarm,
@@ -37,6 +38,7 @@ from tallystick.consensus.api import (
     ViewEntered,
 )
 from tallystick.consensus.pbft import Pbft
+from tallystick.consensus.pbft.messages import MESSAGE, AskSigned, ShowSigned
 from tallystick.consensus.raft import Raft, jitter_of
 from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
@@ -53,7 +55,10 @@ Answer = Verdict | None
 
 
 class Stage:
-    """`engine`: pbft or raft. `liars`: members that a play speaks for; no engine runs for them."""
+    """`engine`: pbft or raft. `liars`: members that a play speaks for; no engine runs for them.
+
+    Who starts hears at once what its key has signed, and no play says so, unless it `asks_openly`.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Stage:
         entries_per_append: int = 8,
         seed: int = 0,
         timing: Timing = TIMING,
+        asks_openly: bool = False,
     ) -> None:
         self.kind, self.pipeline, self.timing, self.seed = engine, pipeline, timing, seed
         self.tuning = Tuning(entries_per_append)
@@ -78,6 +84,9 @@ class Stage:
         self.fetches = True
         self.verdict: Callable[[NodeId, Judge], Answer] = lambda _, __: Verdict.ACCEPT
         self.on_sent: Callable[[NodeId, NodeId | None, bytes], None] = lambda *_: None
+        self.asks_openly = asks_openly
+        self.asked: list[Wire] = []
+        self.copies: dict[NodeId, Disk] = {}
         self.on_told: Callable[[NodeId, str], None] = lambda *_: None
         self.liars = frozenset(NodeId(node) for node in liars)
         self.witness: pbft_witness.Witness | raft_witness.Witness
@@ -157,10 +166,27 @@ class Stage:
             if other != node and self.members[other].up and (other, dead.node) not in self.cut:
                 self.feed(other, PeerUp(dead.node))
 
+    def snapshot(self, node: int) -> None:
+        """A copy of the whole machine: database and guard."""
+        disk = self.members[NodeId(node)].disk
+        self.copies[NodeId(node)] = replace(disk, kept=dict(disk.kept), final=list(disk.final))
+
+    def roll_back(self, node: int) -> None:
+        member = self.members[NodeId(node)]
+        hold(not member.up, "a machine is set back while it is down")
+        member.disk = self.copies[member.node]
+
     # -- one step ------------------------------------------------------------------------------------------------------
 
     def feed(self, node: int, event: Event) -> None:
         """One event through one engine and its ledger."""
+        self._feed(node, event)
+        while self.asked:
+            wire = self.asked.pop(0)
+            if wire.to in self.members and (wire.sender, wire.to) not in self.cut:
+                self._feed(wire.to, Heard(wire.sender, wire.data))
+
+    def _feed(self, node: int, event: Event) -> None:
         member, step = self.members[NodeId(node)], Step()
         if not member.up:
             return
@@ -343,6 +369,10 @@ class Stage:
                 self.feed(node, Heard(member.node, say.message))
 
     def _post(self, sender: NodeId, to: NodeId | None, data: bytes) -> None:
+        asks = self.kind == "pbft" and isinstance(MESSAGE.decode(data), AskSigned | ShowSigned)
+        if asks and to is not None and not self.asks_openly:
+            self.asked.append(Wire(sender, to, data))
+            return
         self._witnessed(sender, to, data)
         self._send(sender, to, data)
 

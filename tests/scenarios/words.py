@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tallystick.consensus.pbft import messages as pbft
 from tallystick.consensus.raft import messages as raft
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.evidence import Kind
 from tallystick.network.wire.ids import Link
 from tests.unit.consensus.table import describe
 
@@ -56,8 +57,18 @@ def pbft_words(data: bytes, names: Names) -> str:
             return f"give-block {_block(block, names)}"
         case pbft.Disagree(_, view, height, proposed):
             return f"disagree view={view} height={height} {names.get(proposed, '?')}"
+        case pbft.AskSigned():
+            return "ask-signed"
+        case pbft.ShowSigned(_, _, statements):
+            held = ",".join(_statement(each, names) for each in statements)
+            return f"show-signed {held or 'nothing'}"
         case _:
             raise AssertionError(f"no words for {said!r}")
+
+
+def _statement(each: pbft.Statement, names: Names) -> str:
+    name = Kind(each.kind).name.lower().replace("_", "-")
+    return f"{name}:{each.view}:{names.get(Link(each.said.link), '-')}"
 
 
 def raft_words(data: bytes, names: Names) -> str:

@@ -50,6 +50,7 @@ from tests.sim.checkers.ballots import Ballots
 from tests.sim.checkers.chain import Chain
 from tests.sim.checkers.clients import Clients, Holders
 from tests.sim.checkers.history import History
+from tests.sim.checkers.set_back import SetBack
 from tests.sim.checkers.votes import Votes
 from tests.sim.clock import Clock
 from tests.sim.crypto import Bodies, Signer, VoteKeys
@@ -96,6 +97,7 @@ class Kernel(Timeline):
             self.votes = Ballots(plan.members, plan.quorum)
         else:
             self.votes = Votes(plan.members)
+        self.set_back = SetBack(plan.members)
         self.chain = Chain(plan.quorum)
         chain_id = Ledger(self.genesis, Disk().store).chain
         self.clients = Clients(chain_id, plan.faults_max, self.keys, self.bodies, self.chain)
@@ -346,6 +348,8 @@ class Kernel(Timeline):
         if host.honest and host.node != OBSERVER:
             durable = host.disk.guard.read()
             self.votes.leaves(host.node, to, frame, durable, self.chain.links)
+        if host.name in self.set_back.restores:
+            self.set_back.leaves(host, frame, {other.name: other.life for other in self.hosts})
         if frame[0] == Channel.BODIES:
             self.holders.leaves(host.node, frame, host.honest)
         peers = [to] if to is not None else self.numbers

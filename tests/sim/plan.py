@@ -37,7 +37,7 @@ HOSTILE = (
 
 SET_BACK = "set-back"
 """A correct member whose whole machine, guard and database, is restored from an older copy while it runs: it forgets what it
-signed and cannot know, so it counts among the arbitrary ones (and only in PBFT: Raft does not survive it)."""
+signed, and cannot know unless its peers tell it. They may have been restarted too, so it counts among the arbitrary ones (and only in PBFT: Raft does not survive it)."""
 
 FAULTS = ("crash", "pause", "partition", "blackout", "slow-disk", "clock-jump")
 

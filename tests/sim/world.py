@@ -158,7 +158,8 @@ class World(Kernel):
         raise Violation("I5", f"{host.name} starts from a database older than its guard")
 
     def set_machine_back(self) -> None:
-        """The members that the plan names come back from a backup of the whole machine: database and guard together."""
+        """The members that the plan names come back from a backup of the whole machine: database and guard together. They
+        ask their peers before they sign, and halt; the operator, who learns nothing, sets them back again."""
         for host in self.hosts:
             if self.plan.hostile.get(host.node) == SET_BACK and not self.healed:
                 copy = self._backups.get(host.name)
@@ -167,6 +168,7 @@ class World(Kernel):
                     self.crash(host, None)
                     host.disk.restore(copy)
                     self.start(host)
+                    self.set_back.restored(host, copy.guard, self.hosts)
 
     # -- the end of all faults -----------------------------------------------------------------------------------------
 

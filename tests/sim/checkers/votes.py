@@ -79,7 +79,7 @@ class Votes:
         """A frame of an honest node is put on the wire. `durable`: the record beside its key at this moment."""
         if frame[0] != Channel.CONSENSUS:
             return
-        statement = self._statement(signer, frame[1:])
+        statement = statement_of(signer, frame[1:], self.members)
         if statement is None:
             return
         self._never_conflicts(signer, statement)
@@ -104,22 +104,6 @@ class Votes:
             self.chain[signer, last.view] = max(known, (last.height, last.link))
             if record.epoch == 0:
                 self.witness.prepared_before(signer, last.view, last.height, last.link)
-
-    def _statement(self, signer: int, payload: bytes) -> Statement | None:
-        message = MESSAGE.decode(payload)
-        if isinstance(message, Vote):
-            kind = PREPARE if message.phase == Phase.PREPARE else COMMIT
-            return Statement(kind, message.view, message.height, message.link, message.parent_link)
-        if isinstance(message, Proposal):
-            block = describe(message.block)
-            if block is None:
-                raise Violation("I1", f"member {signer} proposed what is no block")
-            return Statement(PROPOSE, message.view, block.height, block.link)
-        if isinstance(message, ViewChange) and message.signer == signer:
-            return Statement(VIEW_CHANGE, message.view, 0, certificate_digest(message.certificate))
-        if isinstance(message, NewView) and message.view % self.members == signer:
-            return Statement(NEW_VIEW, message.view, 0, changes_digest(message.changes))
-        return None
 
     def _never_conflicts(self, signer: int, said: Statement) -> None:
         place = (signer, said.kind, said.view, said.height)
@@ -160,3 +144,21 @@ class Votes:
                 f"member {signer} PREPAREd a child of another parent in view {said.view}",
             )
         self.chain[signer, said.view] = (said.height, said.link)
+
+
+def statement_of(signer: int, payload: bytes, members: int) -> Statement | None:
+    """What a message signs in its sender's name, if anything."""
+    message = MESSAGE.decode(payload)
+    if isinstance(message, Vote):
+        kind = PREPARE if message.phase == Phase.PREPARE else COMMIT
+        return Statement(kind, message.view, message.height, message.link, message.parent_link)
+    if isinstance(message, Proposal):
+        block = describe(message.block)
+        if block is None:
+            raise Violation("I1", f"member {signer} proposed what is no block")
+        return Statement(PROPOSE, message.view, block.height, block.link)
+    if isinstance(message, ViewChange) and message.signer == signer:
+        return Statement(VIEW_CHANGE, message.view, 0, certificate_digest(message.certificate))
+    if isinstance(message, NewView) and message.view % members == signer:
+        return Statement(NEW_VIEW, message.view, 0, changes_digest(message.changes))
+    return None

@@ -25,9 +25,11 @@ from tallystick.consensus.api import (
 from tallystick.consensus.pbft import Pbft
 from tallystick.consensus.pbft.messages import (
     MESSAGE,
+    AskSigned,
     Message,
     NewView,
     Proposal,
+    ShowSigned,
     ViewChange,
     Vote,
 )
@@ -114,6 +116,9 @@ class Table:
         self.block_max = block_max
         self.now_ms = 0
         self.wire: list[tuple[NodeId, NodeId, bytes]] = []
+        self.asks_at_once = True
+        """Who starts hears at once what its key has signed; a test of that very question puts it onto the wire."""
+        self.asked: list[tuple[NodeId, NodeId, bytes]] = []
         self.verdict: Callable[[NodeId, Judge], Verdict | None] = lambda _, __: Verdict.ACCEPT
         """What an owner answers; None: nothing yet."""
         self.fetches = True
@@ -156,6 +161,13 @@ class Table:
 
     def hear(self, node: int, event: api.Event) -> list[api.Effect]:
         """One event at one engine; its wishes are carried out at once, what it says goes onto the wire."""
+        seen = self._hear(node, event)
+        while self.asked:
+            sender, to, message = self.asked.pop(0)
+            self._hear(to, api.Heard(sender, message))
+        return seen
+
+    def _hear(self, node: int, event: api.Event) -> list[api.Effect]:
         seat = self.seats[NodeId(node)]
         seen: list[api.Effect] = []
         events = [event]
@@ -204,6 +216,9 @@ class Table:
             targets = [said.to]
         else:
             targets = [node for node in self.seats if node != sender]
+        if self.asks_at_once and isinstance(MESSAGE.decode(said.message), AskSigned | ShowSigned):
+            self.asked.extend((sender, to, said.message) for to in targets)
+            return
         self.wire.extend((sender, to, said.message) for to in targets)
         if said.promise:
             self.wire.append((sender, sender, said.message))

@@ -183,9 +183,12 @@ def test_the_next_epoch_goes_on_from_the_last_block_with_its_own_quorum() -> Non
 def test_an_old_leader_leads_the_next_epoch_although_its_guard_has_signed_before() -> None:
     table = Drained(last=1)
     table.finish()
-    table.turn(0)
     guard = table.seats[NodeId(0)].disk.guard
     assert guard is not None
+    table.turn(0)
+    seen = table.hear(0, api.WorkWaiting(1, 1, 1))
+    assert not [each for each in seen if isinstance(each, api.MakeBlock)]
+    table.turn(2, 3)  # only now can they say what it has signed in their epoch: nothing
     seen = table.hear(0, api.WorkWaiting(1, 1, 1))
     assert [each for each in seen if isinstance(each, api.MakeBlock)]
     kept = GUARD_RECORD.decode(table.seats[NodeId(0)].disk.guard or b"")

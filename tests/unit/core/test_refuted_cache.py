@@ -3,7 +3,6 @@
 import pytest
 
 from tallystick.node.core import ledger
-from tallystick.node.storage.memory import MemoryGuard, MemoryStore
 from tests.unit.core.lab import Lab
 
 
@@ -14,11 +13,10 @@ def test_an_account_forgotten_within_a_step_is_read_as_that_step_left_it(
     changed may be forgotten before a later one reads it: the store still has its old balance."""
     monkeypatch.setattr(ledger, "ACCOUNTS_CACHED_MAX", 1)
     lab = Lab()
+    lab.crash(3)
     lab.answer(0, lab.issue())
     for _ in range(4):
         lab.answer(0, lab.pay())
-    lab.crash(3)
-    lab.box(3).store, lab.box(3).guard = MemoryStore(), MemoryGuard()
     lab.start(3)
     lab.settle()
     lab.pass_time(3_000)

@@ -187,6 +187,36 @@ def test_a_guard_ahead_of_its_database_refuses_to_start() -> None:
         lab.start(3)
 
 
+def test_a_machine_that_was_set_back_halts_before_it_signs() -> None:
+    """P17: guard and database went back together, so nothing on this disk can tell; the peers hold what the key signed."""
+    lab = Lab()
+    lab.answer(0, lab.issue())
+    store, guard = lab.box(3).store.snapshot(), lab.box(3).guard.read()
+    lab.answer(0, lab.pay())
+    lab.crash(3)
+    lab.box(3).store, lab.box(3).guard = MemoryStore(store), MemoryGuard(guard)
+    lab.sent.clear()
+    lab.start(3)
+    lab.settle()
+    assert "set back to an older copy" in (lab.box(3).halted or "")
+    signed = (Proposal, Vote, ViewChange, NewView)
+    said = [frame for sender, _, frame in lab.sent if sender == 3 and frame[0] == Channel.CONSENSUS]
+    assert not [frame for frame in said if isinstance(MESSAGE.decode(frame[1:]), signed)]
+    assert lab.answer(0, lab.pay()).state == "final"
+
+
+def test_a_wiped_machine_does_not_vote_under_its_old_id() -> None:
+    """R12: it would be a fresh member to itself. Its bank comes back under its spare id."""
+    lab = Lab()
+    lab.answer(0, lab.issue())
+    lab.crash(3)
+    lab.box(3).store, lab.box(3).guard = MemoryStore(), MemoryGuard()
+    lab.start(3)
+    lab.settle()
+    assert "spare id" in (lab.box(3).halted or "")
+    assert lab.answer(0, lab.pay()).state == "final"
+
+
 def test_a_guard_behind_its_database_catches_up_before_anything_leaves() -> None:
     """A crash fell between the two writes."""
     lab = Lab()
