@@ -62,7 +62,7 @@ FAMOUS: dict[str, Row] = {
     "P14": ("tip_by_view_alone",),
     "P15": ("votes_before_it_executes",),
     "P16": ("guard_refuses_whatever_is_lower",),
-    "P17": NotYet("peers do not yet report the highest statement that they hold of a starting key"),
+    "P17": ("starts_without_asking_its_peers",),
     "P18": ("epoch_change_inside_the_pipeline",),
     "P19": ("votes_before_it_executes", "far_deadlines_are_taken_in"),
     "P20": NotYet("no transaction rotates a key yet; validity reads bytes and header only"),

@@ -79,7 +79,7 @@ class Votes:
         """A frame of an honest node is put on the wire. `durable`: the record beside its key at this moment."""
         if frame[0] != Channel.CONSENSUS:
             return
-        statement = statement_of(signer, frame[1:], self.members)
+        statement = self._statement(signer, frame[1:])
         if statement is None:
             return
         self._never_conflicts(signer, statement)
@@ -104,6 +104,9 @@ class Votes:
             self.chain[signer, last.view] = max(known, (last.height, last.link))
             if record.epoch == 0:
                 self.witness.prepared_before(signer, last.view, last.height, last.link)
+
+    def _statement(self, signer: int, payload: bytes) -> Statement | None:
+        return statement_of(signer, payload, self.members)
 
     def _never_conflicts(self, signer: int, said: Statement) -> None:
         place = (signer, said.kind, said.view, said.height)
