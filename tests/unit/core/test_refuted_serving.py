@@ -7,7 +7,6 @@ from tallystick.network.wire.frames import Channel
 from tallystick.node.core import catch_up
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import CATCH_UP_MESSAGE, AskBlocks, Blocks, FinalBlock
-from tallystick.node.storage.memory import MemoryGuard, MemoryStore
 from tests.unit.core.lab import Lab
 
 LONG = 9
@@ -15,7 +14,9 @@ LONG = 9
 
 
 def long_chain() -> Lab:
+    """Member 3 is down from the first block on."""
     lab = Lab()
+    lab.crash(3)
     lab.answer(0, lab.issue())
     for _ in range(30):
         lab.answer(0, lab.pay())
@@ -30,9 +31,7 @@ def run_of(ledger: Ledger, first: int, last: int) -> Blocks:
 
 
 def forgetful(lab: Lab, *runs: Blocks) -> None:
-    """Member 3 lost its disk, and member 0 gives it these runs."""
-    lab.crash(3)
-    lab.box(3).store, lab.box(3).guard = MemoryStore(), MemoryGuard()
+    """Member 3 has nothing, and member 0 gives it these runs."""
     lab.start(3)
     for run in runs:
         lab.core(3).catch_up.owing.add(lab.box(0).node)
