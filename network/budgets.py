@@ -35,6 +35,8 @@ BUDGETS: Mapping[Channel, ChannelBudget] = {
     Channel.BODIES: ChannelBudget(Rate(32 * MEGABYTE, 32 * MEGABYTE), Rate(5_000, 10_000)),
     # A follower that catches up at 10,000 transfers/s asks for 5 MB/s of blocks.
     Channel.CATCH_UP: ChannelBudget(Rate(32 * MEGABYTE, 32 * MEGABYTE), Rate(1_000, 2_000)),
+    # A checkpoint of every block would be 500 shares/s; each may cost its hearer 3 ms, so a peer has 50.
+    Channel.CHECKPOINTS: ChannelBudget(Rate(16 * 1_024, 64 * 1_024), Rate(50, 200)),
 }
 
 GARBAGE_MAX = 8

@@ -118,7 +118,9 @@ def back_off_ms(attempt: int, draw: float) -> int:
 
 
 CHANNELS: dict[Role, frozenset[Channel]] = {
-    Role.MEMBER: frozenset({Channel.CONSENSUS, Channel.BODIES, Channel.CATCH_UP}),
+    Role.MEMBER: frozenset(
+        {Channel.CONSENSUS, Channel.BODIES, Channel.CATCH_UP, Channel.CHECKPOINTS}
+    ),
     Role.OBSERVER: frozenset({Channel.CATCH_UP}),
 }
 """What a peer of each role may say to us and hear from us once the hello is done."""

@@ -37,6 +37,7 @@ from tallystick.node.core.follower import Follower
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.pins import may_connect
 from tallystick.node.core.replica import Replica
+from tallystick.node.runtime.checkpoint_key import FileCheckpointSigner, Keys
 from tallystick.node.runtime.clock import Clock, WallClock
 from tallystick.node.runtime.disk_writer import DiskWriter
 from tallystick.node.runtime.driver import Driver
@@ -110,6 +111,7 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
     _check_id(config, genesis)
     me = NodeId(config.id)
     signer = FileVoteSigner(me, present(config.vote_key, "a member without a vote key"))
+    checkpoints = _checkpoint_signer(config, genesis)
     world = _World(config, network, genesis, clock)
     with ExitStack() as opened:
         guard = GuardFile(present(config.guard, "a member without a guard"))
@@ -119,7 +121,8 @@ def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
         replica = _begun(lambda: Replica(genesis, store, signer, guard, clock()))
         _check_members(config, replica.ledger, signer.public_key)
         world.follow(replica.ledger)
-        driver = world.driver(replica, DiskWriter(store, guard), signer)
+        replica.checkpoints.signer = checkpoints
+        driver = world.driver(replica, DiskWriter(store, guard), Keys(signer, checkpoints))
         parts = ApiParts(
             network=network,
             node=driver,
@@ -186,9 +189,7 @@ class _World:
         self.links.admit_by(partial(may_connect, ledger))
         self.network.follow(lambda: (ledger.members, ledger.voters))
 
-    def driver(
-        self, replica: Any, writer: DiskWriter, signer: FileVoteSigner | None
-    ) -> Driver[Any, Any]:
+    def driver(self, replica: Any, writer: DiskWriter, signer: Keys | None) -> Driver[Any, Any]:
         """The loop around a core. `signer` None: a node that signs nothing."""
         return Driver(
             replica,
@@ -293,6 +294,23 @@ def _genesis_of(config: NodeConfig) -> tuple[Genesis, Network]:
     if faults := validate_genesis(genesis):
         raise OperationalError(f"{config.genesis} is not sound: {'; '.join(faults)}")
     return genesis, Network(genesis)
+
+
+def _checkpoint_signer(config: NodeConfig, genesis: Genesis) -> FileCheckpointSigner | None:
+    """Ours, if genesis lists a checkpoint key of this node."""
+    listed = {each.member: each.key for each in genesis.checkpoint_keys}.get(NodeId(config.id))
+    if listed is None:
+        return None
+    if config.checkpoint_key is None:
+        raise OperationalError(
+            f"{config.source}: checkpoint_key is missing, and genesis lists one for node {config.id}"
+        )
+    signer = FileCheckpointSigner(config.checkpoint_key)
+    if signer.public_key != listed:
+        raise OperationalError(
+            f"{config.checkpoint_key} is not the key that genesis lists for node {config.id}"
+        )
+    return signer
 
 
 def _check_id(config: NodeConfig, genesis: Genesis) -> None:

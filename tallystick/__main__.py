@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.wallet.cli import evidence, mount
+from tallystick.wallet.cli import checkpoints, evidence, mount
 
 app = typer.Typer(
     name="tallystick",
@@ -45,6 +45,7 @@ def _mount_node() -> None:
             network_app,
             node_app,
             observer_app,
+            show_checkpoint,
             why_stalled,
         )
     except ModuleNotFoundError as error:
@@ -57,6 +58,7 @@ def _mount_node() -> None:
     app.add_typer(observer_app, name="observer")
     app.command("why-stalled")(why_stalled)
     evidence.app.command("list")(list_evidence)
+    checkpoints.app.command("show")(show_checkpoint)
 
 
 def main() -> None:

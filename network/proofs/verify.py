@@ -164,6 +164,20 @@ class Verifier:
             checks += self._block_proof(block)
         return self._verdict(checks, block)
 
+    def signed_by_members(
+        self, epochs: tuple[EpochStep, ...], height: int, signed: Callable[[MemberSet], str]
+    ) -> Verdict:
+        """The verdict on a statement about `height` that the members to whom `epochs` lead have signed (`signed` says how)."""
+        steps: list[Step] = [
+            ("members", lambda: self._walk(epochs)),
+            ("certificate", lambda: signed(self._members)),
+        ]
+        checks = _run(steps)
+        if not checks[-1].ok:
+            return Verdict(False, EXIT_NOT_VERIFIED, checks)
+        assurance = _ASSURANCE[self.genesis.engine]
+        return Verdict(True, EXIT_VERIFIED, checks, assurance=assurance, height=height)
+
     def record(
         self, key: bytes, value: bytes | None, blind: bytes, proof: StateProof, block: BlockProof
     ) -> Verdict:

@@ -99,3 +99,12 @@ BODIES_FRAME_BYTES_MAX = 4 * 1024 * 1024 + 16 * 1024
 
 FRAMES_PER_MESSAGE_MAX = 4_096
 """Frames in one WebSocket message: an outbox that was kept waiting sends the rest in the next one."""
+
+NOTE_BYTES_MAX = 64 * 1024
+"""A checkpoint as a signed note: 64 members' lines of 200 bytes, and as many witnesses' with long names."""
+
+NOTE_LINES_MAX = 256
+"""Signatures of one note: 64 members, and witnesses; the format asks verifiers to take at least 16."""
+
+CHECKPOINT_MESSAGE_BYTES_MAX = 1_024
+"""What a member says of one checkpoint: 250 bytes."""

@@ -20,6 +20,7 @@ class Channel(IntEnum):
     CONSENSUS = 1
     BODIES = 2
     CATCH_UP = 3
+    CHECKPOINTS = 4
 
 
 _FRAME_BYTES_MAX: Final = bounds.FRAME_BYTES_MAX - 4
@@ -28,6 +29,7 @@ _PAYLOAD_BYTES_MAX: Final = (
     bounds.CONSENSUS_MESSAGE_BYTES_MAX,
     bounds.BODIES_FRAME_BYTES_MAX,
     _FRAME_BYTES_MAX - 1,
+    bounds.CHECKPOINT_MESSAGE_BYTES_MAX,
 )
 _CHANNELS: Final = tuple(Channel)
 _PREFIXES: Final = tuple(bytes([channel]) for channel in Channel)

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from tallystick.network.wire.faults import InvariantError, OperationalError, Refused, invariant
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.node.api import backup, bounds, operating, reading, stalls, submitting
+from tallystick.node.api import backup, bounds, checkpoints, operating, reading, stalls, submitting
 from tallystick.node.api.openapi import openapi_document
 from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
 from tallystick.node.api.problems import internal_problem, problem, problem_of, unavailable_problem
@@ -33,6 +33,9 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "transaction": reading.transaction,
         "account": reading.account,
         "block": reading.block,
+        "checkpoint_latest": checkpoints.newest,
+        "checkpoint": checkpoints.at_height,
+        "consistency": checkpoints.consistency,
         "status": operating.status,
         "why_stalled": stalls.why_stalled,
         "hand_over": operating.hand_over,

@@ -22,7 +22,9 @@ _QUERY_PATTERNS = {
     "digest": _PATH_PATTERNS["id"],
     "body_id": _PATH_PATTERNS["id"],
     "read": "^(local|quorum)$",
-    "to": "^[0-9]{1,5}$",
+    "form": "^(document|note)$",
+    "from": "^[0-9]{1,18}$",
+    "to": "^[0-9]{1,18}$",
 }
 
 

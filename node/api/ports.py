@@ -10,7 +10,9 @@ from typing import Protocol
 from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.checkpoints import CheckpointDocument
 from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.notes import Note
 from tallystick.network.proofs.receipts import BlockProof, Receipt
 from tallystick.network.proofs.state_proof import StateProof
 from tallystick.network.wire.blocks import Header, Result
@@ -91,6 +93,14 @@ class Ledger(Protocol):
         ...
 
     def block(self, height: int, /) -> BlockView | None: ...
+    def checkpoint(self, height: int | None, /) -> tuple[CheckpointDocument, Note]:
+        """The one at this height, None for the newest. May raise `Refused(NOT_FOUND)`."""
+        ...
+
+    def consistency(self, first: int, second: int, /) -> tuple[bytes, bytes, Sequence[bytes]]:
+        """(first root, second root, proof) of the histories up to two heights. May raise `Refused(NOT_FOUND)`."""
+        ...
+
     def evidence(self) -> Sequence[Evidence]:
         """Against members that signed two things which exclude each other."""
         ...

@@ -30,6 +30,10 @@ _READ = (
     "read",
     '"quorum": answer only after a quorum confirmed that nothing final is missing here; "local" (default): at once.',
 )
+_FORM = (
+    "form",
+    '"document" (default): JSON that `tallystick checkpoint verify` takes; "note": the text that transparency-log witnesses cosign.',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,41 @@ ROUTES: tuple[Route, ...] = (
         schemas.BlockResponse,
         query=(_READ,),
         refusals=_LOOKUP,
+    ),
+    Route(
+        "checkpoint_latest",
+        "GET",
+        "/v1/checkpoints/latest",
+        _ANYBODY_KNOWN,
+        "The newest checkpoint: a quorum's one BLS signature, verifiable offline.",
+        None,
+        query=(_FORM,),
+        refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND),
+        served_by_observer=False,
+    ),
+    Route(
+        "checkpoint",
+        "GET",
+        "/v1/checkpoints/{height}",
+        _ANYBODY_KNOWN,
+        "The checkpoint at a height, if there is one.",
+        None,
+        query=(_FORM,),
+        refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND),
+        served_by_observer=False,
+    ),
+    Route(
+        "consistency",
+        "GET",
+        "/v1/history/consistency",
+        _ANYBODY_KNOWN,
+        "Proof (RFC 6962) that the history up to one certified height begins the history up to another.",
+        schemas.ConsistencyResponse,
+        query=(
+            ("from", "A certified height; required."),
+            ("to", "A certified height, not below it; required."),
+        ),
+        refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND),
     ),
     Route(
         "status",

@@ -154,6 +154,15 @@ class BlockResponse(_Model):
     body_ids: list[Hex]
 
 
+class ConsistencyResponse(_Model):
+    """The history of links up to `from` begins the one up to `to`: RFC 6962 section 2.1.2, checked by RFC 9162 section 2.1.4.2."""
+
+    sizes: list[int]
+    """Leaves of both trees: each height plus one."""
+    roots: list[Hex]
+    proof: list[Hex]
+
+
 class Member(_Model):
     """A node that votes; `up` is null for the answering node itself."""
 

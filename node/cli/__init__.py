@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 it could not be done, the sentence says what to do; 2 the 
 and its diagnosis must be read before it is started again.
 """
 
+from tallystick.node.cli.checkpoints import show_checkpoint
 from tallystick.node.cli.ledger import ledger_app
 from tallystick.node.cli.network import network_app
 from tallystick.node.cli.operate import node_app, observer_app
@@ -18,5 +19,6 @@ __all__ = [
     "observer_app",
     "rekey",
     "seal",
+    "show_checkpoint",
     "why_stalled",
 ]

@@ -11,6 +11,11 @@ from tallystick.network.wire.ids import BodyId, NodeId
 FLUSH_BODIES = 64
 """A batch leaves when it has so many bodies …"""
 
+SEND_ON_MS = 1_000
+"""How often the oldest waiting transactions are sent to the leader once more."""
+
+SEND_ON_COUNT = 4 * FLUSH_BODIES
+
 FLUSH_MS = 2
 """… or when its first one has waited so long."""
 

@@ -35,6 +35,14 @@ class VoteSigner(Protocol):
         ...
 
 
+class CheckpointSigner(Protocol):
+    """The node's BLS key. What it signs follows from the certified ledger, and has been kept before it leaves."""
+
+    def sign(self, message: bytes) -> bytes:
+        """96 bytes, the same for the same message."""
+        ...
+
+
 class GuardRecord(Protocol):
     """The double-sign guard's durable record, kept beside the key and apart from the database."""
 

@@ -12,9 +12,12 @@ from msgspec import Raw
 
 from tallystick.contracts.state import Account, account_key
 from tallystick.network.proofs.certificates import Certificate
+from tallystick.network.proofs.checkpoints import FORMAT, KEPT, CheckpointDocument, note_of
 from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
+from tallystick.network.proofs.notes import Note
 from tallystick.network.proofs.receipts import (
     BUNDLE,
     OUTCOME,
@@ -32,6 +35,7 @@ from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.ids import BodyId, Height, Link
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions.codec import body_id
+from tallystick.node.core import schema
 from tallystick.node.core.evidence_kept import kept_in
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import BlockRecord, Ledger
@@ -156,6 +160,36 @@ class LedgerReader:
             return None
         ids = tuple([body_id(raw) for raw in record.bodies])
         return BlockView(record.header, record.result, record.certificate, ids, record.bodies)
+
+    def checkpoint(self, height: int | None, /) -> tuple[CheckpointDocument, Note]:
+        """The checkpoint at this height, None for the newest, as a document and as a note of its members."""
+        ledger = self._ledger
+        if height is None:
+            newest = ledger.store.get(schema.CHECKPOINT_NEWEST)
+            if newest is None:
+                raise Refused(RejectReason.NOT_FOUND, "There is no checkpoint yet.")
+            height = int.from_bytes(newest, "big")
+        stored = ledger.store.get(schema.at_height(schema.CHECKPOINT, height))
+        if stored is None:
+            raise Refused(
+                RejectReason.NOT_FOUND, f"There is no checkpoint at height {height} here."
+            )
+        kept = KEPT.decode(stored)
+        epoch = kept.checkpoint.statement.epoch
+        epochs = self._epochs_to(epoch)
+        members = MemberSet.from_genesis(ledger.genesis)
+        if epoch:
+            members = MemberSet.of(epochs[-1].members, ledger.genesis.engine)
+        document = CheckpointDocument(FORMAT, 1, kept.checkpoint, epochs)
+        return document, note_of(kept, ledger.genesis, members)
+
+    def consistency(self, first: int, second: int, /) -> tuple[bytes, bytes, tuple[bytes, ...]]:
+        """(root over the links 0 … first, root over 0 … second, the proof that the one log begins the other)."""
+        history, final = self._ledger.history, self._ledger.height
+        if not 0 <= first <= second <= final:
+            raise Refused(RejectReason.NOT_FOUND, f"Heights are from 0 to {final} here, ascending.")
+        sizes = first + 1, second + 1
+        return history.root(sizes[0]), history.root(sizes[1]), history.consistency(*sizes)
 
     def _proof_of(self, height: int) -> _Proven:
         known = self._proven.get(height)

@@ -21,6 +21,7 @@ from tallystick.node.core import schema
 from tallystick.node.core.asking import ask_for_missing
 from tallystick.node.core.block_data import BLOCK_DATA
 from tallystick.node.core.catch_up import CatchUp
+from tallystick.node.core.checkpoints import Checkpoints
 from tallystick.node.core.effects import Effects
 from tallystick.node.core.engines import CULPABLE, engine_of
 from tallystick.node.core.epochs import BYSTANDER_POLL_MS, forget_epoch, refuse_all
@@ -41,7 +42,7 @@ from tallystick.node.core.events import (
 )
 from tallystick.node.core.evidence_kept import EvidenceKept
 from tallystick.node.core.fairness import Fairness
-from tallystick.node.core.forwarding import FLUSH_BODIES
+from tallystick.node.core.forwarding import SEND_ON_COUNT, SEND_ON_MS
 from tallystick.node.core.intake import Intake
 from tallystick.node.core.judging import Judging
 from tallystick.node.core.layers import Layer
@@ -71,11 +72,6 @@ from tallystick.node.core.stalls import Moments, around, status_of
 from tallystick.node.core.status import NodeStatus
 from tallystick.node.core.step import Durable, Step
 
-SEND_ON_MS = 1_000
-"""How often the oldest waiting transactions are sent to the leader once more."""
-
-SEND_ON_COUNT = 4 * FLUSH_BODIES
-
 
 class Replica:
     """A member. `handle` never blocks, never reads a clock, and raises `InvariantError` only."""
@@ -97,6 +93,7 @@ class Replica:
         self.judging = Judging(self.ledger, pool)
         self.proposing = Proposing(self.me, self.ledger, pool)
         self.catch_up = CatchUp(self.ledger, verify)
+        self.checkpoints = Checkpoints(self.ledger, signer, verify)
         self._served = Served()
         self._evidence = EvidenceKept(store)
         self.reads = QuorumReads(now_ms)
@@ -271,6 +268,7 @@ class Replica:
         if peer in self.ledger.members:
             self._drive(api.PeerUp(peer), now_ms)
             self.intake.send_on(peer, self.pool.arrived, len(self.pool), self._step)
+        self.checkpoints.peer_up(peer, self._step)
 
     def _on_persisted(self, token: int, now_ms: int) -> None:
         durable = self._durable.pop(token)
@@ -296,6 +294,8 @@ class Replica:
                 self._drive(api.Heard(peer, payload), now_ms)
             elif channel is Channel.BODIES:
                 self.intake.on_frame(peer, payload, self.judging.wanted_bodies, step)
+            elif channel is Channel.CHECKPOINTS:
+                self.checkpoints.heard(peer, payload, step)
         except Refused as refused:
             step.note("peer-garbage", peer=peer, reason=refused.reason.code)
 
@@ -434,6 +434,7 @@ class Replica:
             self.intake.on_final(layer, self._step)
             self.reader.remember(layer)
             self._step.note("block-final", height=layer.header.height, **layer.tally())
+        self.checkpoints.became_final(layers, self._step)
         self.judging.forget_below(keep_wants=self.catch_up.behind)
         if self.ledger.height % 64 == 0:
             self._step.pairs.update(no_longer_pending(self.ledger))

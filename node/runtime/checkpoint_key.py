@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tallystick.network.wire import bls
 from tallystick.network.wire.faults import InvariantError, OperationalError
-from tallystick.node.runtime.signers import read_private_file
+from tallystick.node.runtime.signers import FileVoteSigner, read_private_file
 
 _HEADING = "tallystick checkpoint key 1"
 _FILE = re.compile(rf"{_HEADING}\n([0-9a-f]{{64}})\n")
@@ -35,6 +35,20 @@ class FileCheckpointSigner:
     def seal(self) -> None:
         """Forget the key: this process signs nothing more."""
         self._key = None
+
+
+class Keys:
+    """Everything that a node signs with: sealed together."""
+
+    def __init__(self, vote: FileVoteSigner, checkpoint: FileCheckpointSigner | None) -> None:
+        self._vote = vote
+        self._checkpoint = checkpoint
+
+    def seal(self) -> None:
+        """This process signs nothing more."""
+        self._vote.seal()
+        if self._checkpoint is not None:
+            self._checkpoint.seal()
 
 
 def write_checkpoint_key(path: Path) -> tuple[bytes, bytes]:

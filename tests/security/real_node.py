@@ -14,12 +14,12 @@ from typing import Any, Self, TypeVar
 
 from coincurve import PrivateKey
 
-from tallystick.network.wire.genesis import account_id
+from tallystick.network.wire.genesis import Parameters, account_id
 from tallystick.network.wire.ids import AccountId, ParticipantId
 from tallystick.network.wire.transactions import Issue
 from tallystick.network.wire.transactions.codec import encode
 from tallystick.node.api.parts import Network
-from tallystick.node.cli.founding import Plan, found
+from tallystick.node.cli.founding import USUAL_PARAMETERS, Plan, found
 from tallystick.node.compose import Composed, compose_node, compose_observer
 from tallystick.node.config import NodeConfig, load_config
 from tallystick.wallet import keystore
@@ -32,9 +32,10 @@ T = TypeVar("T")
 class RealNetwork:
     """A context manager: a founded folder with one running member; participants central-bank, bank-a, bank-b."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, parameters: Parameters = USUAL_PARAMETERS) -> None:
         self.folder = folder
-        founded = found(Plan(folder, members=1, banks=2), time.time_ns() // 1_000_000)
+        plan = Plan(folder, members=1, banks=2, parameters=parameters)
+        founded = found(plan, time.time_ns() // 1_000_000)
         self.network = Network(founded.genesis)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

@@ -27,7 +27,9 @@ from tallystick.consensus.waiting import Phase, Waiting
 from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.state import Account
 from tallystick.network.proofs.certificates import Certificate, CertVote
+from tallystick.network.proofs.checkpoints import Checkpoint, CheckpointDocument, Statement
 from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.notes import Note, NoteLine
 from tallystick.network.proofs.receipts import (
     BUNDLE,
     OUTCOME,
@@ -181,6 +183,19 @@ class FakeLedger:
 
     def evidence(self) -> list[Evidence]:
         return []
+
+    def checkpoint(self, height: int | None, /) -> tuple[CheckpointDocument, Note]:
+        if height not in (None, 1):
+            raise Refused(RejectReason.NOT_FOUND, "There is no such checkpoint.")
+        statement = Statement(0, 1, self.link, bytes(32))
+        found = Checkpoint(statement, bytes(8), bytes(96))
+        note = Note(statement.head(NETWORK.genesis), (NoteLine("a", bytes(4), bytes(64)),))
+        return CheckpointDocument("tallystick/checkpoint", 1, found), note
+
+    def consistency(self, first: int, second: int, /) -> tuple[bytes, bytes, list[bytes]]:
+        if second > 2:
+            raise Refused(RejectReason.NOT_FOUND, "There is no such height.")
+        return bytes(32), bytes(32), []
 
     def block(self, height: int, /) -> Block | None:
         proof = self._block_proof()

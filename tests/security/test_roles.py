@@ -30,6 +30,9 @@ MEMBER: dict[str, dict[str, int]] = {
     "transaction": READING_OWN,
     "account": READING_OWN,
     "block": READING_ALL,
+    "checkpoint_latest": KNOWN,
+    "checkpoint": KNOWN,
+    "consistency": KNOWN,
     "status": KNOWN,
     "why_stalled": READING_ALL,
     "evidence": READING_ALL,
@@ -43,6 +46,8 @@ MEMBER: dict[str, dict[str, int]] = {
 }
 OBSERVER: dict[str, dict[str, int]] = {
     "submit": dict.fromkeys(ROLES, 404),
+    "checkpoint": dict.fromkeys(ROLES, 404),
+    "checkpoint_latest": dict.fromkeys(ROLES, 404),
     "hand_over": dict.fromkeys(ROLES, 404),
     "backup": dict.fromkeys(ROLES, 404),
     **dict.fromkeys(
@@ -51,6 +56,7 @@ OBSERVER: dict[str, dict[str, int]] = {
             "transaction",
             "account",
             "block",
+            "consistency",
             "status",
             "why_stalled",
             "evidence",
@@ -61,7 +67,7 @@ OBSERVER: dict[str, dict[str, int]] = {
     ),
     **dict.fromkeys(("healthz", "readyz", "openapi"), OPEN),
 }
-MEMBERS_ONLY = {"submit", "hand_over", "backup"}
+MEMBERS_ONLY = {"checkpoint", "checkpoint_latest", "submit", "hand_over", "backup"}
 CODES = {401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND"}
 
 
@@ -87,6 +93,8 @@ def ask(stage: Stage, route_name: str, role: str) -> Reply:
     route = next(route for route in ROUTES if route.name == route_name)
     settled = TRANSACTION.decode(stage.settled)
     path = route.path.format(account=OWN.hex(), id=settled.id.hex(), height=1)
+    if route_name == "consistency":
+        path += "?from=1&to=2"
     tokens = {
         "submitter": stage.issuer.token("submit", 2),
         "own reader": stage.issuer.token("read:own", 2),

@@ -15,7 +15,16 @@ With --json, standard output holds one JSON document and nothing else; errors ar
 
 import typer
 
-from tallystick.wallet.cli import accounts, evidence, keys, members, pay, receipts, status
+from tallystick.wallet.cli import (
+    accounts,
+    checkpoints,
+    evidence,
+    keys,
+    members,
+    pay,
+    receipts,
+    status,
+)
 
 
 def mount(app: typer.Typer) -> None:
@@ -25,6 +34,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(receipts.app, name="receipt")
     app.add_typer(members.app, name="members")
     app.add_typer(evidence.app, name="evidence")
+    app.add_typer(checkpoints.app, name="checkpoint")
     app.command("pay")(pay.pay)
     app.command("issue")(accounts.issue)
     app.command("status")(status.status)

@@ -93,10 +93,11 @@ class Lab:
         parameters: Parameters = STEADY,
         make: MakeReplica = Replica,
         running: tuple[int, ...] | None = None,
+        change: Callable[[Genesis], Genesis] = lambda genesis: genesis,
     ) -> None:
         plan = plan_for(members, parameters)
         self.keys = VoteKeys(members, real=False)
-        self.genesis: Genesis = genesis_of(plan, self.keys)
+        self.genesis: Genesis = change(genesis_of(plan, self.keys))
         self.purse = Purse(self.genesis)
         self.bodies = Bodies(BodyChecker(self.genesis))
         self.make = make

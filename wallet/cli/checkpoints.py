@@ -1,0 +1,105 @@
+"""`tallystick checkpoint verify`: a checkpoint, as a document or as a signed note, against the genesis file and nothing else."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tallystick.wallet.cli.options import Json
+from tallystick.wallet.cli.output import fail, harmless, show_json, telling
+
+if TYPE_CHECKING:
+    from tallystick.network.proofs.notes import Note, NoteKey
+    from tallystick.network.wire.genesis import Genesis
+
+app = typer.Typer(no_args_is_help=True, help="Checkpoints: what a quorum says of the whole history.")  # fmt: skip
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A document (JSON) or a signed note (text).")],
+    genesis: Annotated[
+        Path,
+        typer.Option(
+            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
+        ),
+    ] = Path("genesis.json"),
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A witness's verifier key (name+id+base64); its cosignature must stand in the note."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check that a quorum signed it. A document leads through changes of members; a note is checked against genesis's members.
+
+    Exit codes: 0 genuine, 1 not genuine or not readable.
+    """
+    from tallystick.network.proofs import checkpoints
+    from tallystick.network.proofs.notes import parse_note, parse_vkey
+    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.wire import bounds
+    from tallystick.network.wire.faults import Refused
+    from tallystick.network.wire.reasons import RejectReason
+    from tallystick.wallet.errors import Untrusted
+    from tallystick.wallet.network_file import load_genesis, read_bounded
+
+    with telling(json):
+        trusted = load_genesis(genesis)
+        content = read_bounded(file, bounds.RECEIPT_BYTES_MAX + 1)
+        try:
+            keys = [parse_vkey(each) for each in witness or ()]
+            if content.lstrip()[:1] == b"{":
+                if keys:
+                    raise Refused(
+                        RejectReason.BAD_CERTIFICATE,
+                        "a document has no cosignatures; verify the note",
+                    )
+                verdict = checkpoints.verify_checkpoint(
+                    checkpoints.document_from_bytes(content), trusted
+                )
+                checks = [(check.name, check.ok, check.sentence) for check in verdict.checks]
+            else:
+                checks = _of_note(parse_note(content), trusted, keys)
+        except Refused as refused:
+            error = Untrusted(
+                f"{file} is not a checkpoint that verifies: {refused.detail}", hint=""
+            )
+            fail(error, json, EXIT_NOT_VERIFIED)
+            return
+        _tell(checks, json)
+    raise typer.Exit(0 if all(ok for _, ok, _ in checks) else EXIT_NOT_VERIFIED)
+
+
+def _of_note(note: "Note", genesis: "Genesis", witnesses: "list[NoteKey]") -> list[tuple[str, bool, str]]:  # fmt: skip
+    from tallystick.network.proofs.checkpoints import check_note
+    from tallystick.network.proofs.members import MemberSet
+    from tallystick.network.proofs.notes import COSIGNATURE_V1, cosigned_at_s, verify_lines
+    from tallystick.network.wire.faults import Refused
+    from tallystick.network.wire.reasons import RejectReason
+
+    members = MemberSet.from_genesis(genesis)
+    signed = check_note(note, genesis, members)
+    names = ", ".join(map(str, signed))
+    said = f"members {names} signed tree size {note.head.size}; {members.quorum} of {len(members)} are needed"
+    checks = [("members", True, said)]
+    for key in witnesses:
+        if key.type != COSIGNATURE_V1 or not verify_lines(note, [key]):
+            raise Refused(RejectReason.BAD_CERTIFICATE, f"{key.name} has not cosigned it")
+        checks.append(("witness", True, f"{key.name} cosigned it at {cosigned_at_s(note, key)} s"))
+    return checks
+
+
+def _tell(checks: list[tuple[str, bool, str]], json: bool) -> None:
+    verified = all(ok for _, ok, _ in checks)
+    if json:
+        told: dict[str, Any] = {
+            "verified": verified,
+            "checks": [{"name": name, "ok": ok, "sentence": said} for name, ok, said in checks],
+        }
+        show_json(told)
+        return
+    for name, ok, said in checks:
+        typer.echo(f"{'ok  ' if ok else 'FAIL'} {name.ljust(12)} {harmless(said)}")
+    typer.echo("VERIFIED" if verified else "NOT VERIFIED: this checkpoint proves nothing.")
