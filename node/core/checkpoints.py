@@ -143,9 +143,17 @@ class Checkpoints:
     def _sign(self, round_: _Round, signer: CheckpointSigner, step: Step) -> None:
         """Kept before it is sent, and never a second one: a share is a promise."""
         statement, own, ledger = round_.statement, self._own, self._ledger
-        if own is not None:
-            above = statement.height > own.statement.height
-            invariant(above, "a checkpoint at or below our last one", height=statement.height)
+        if own is not None and statement.height <= own.statement.height:
+            # A ledger that is made again from its peers' blocks passes heights of which we have spoken.
+            if statement.height == own.statement.height:
+                invariant(
+                    statement == own.statement,
+                    "two statements at one checkpoint's height",
+                    height=statement.height,
+                )
+                round_.shares[self._voter.node] = own
+                round_.heard.add(self._voter.node)
+            return
         message = statement.message(ledger.chain, ledger.genesis.lane)
         text = statement.head(ledger.genesis).text().encode()
         share = Share(statement, signer.sign(message), self._voter.sign(text))

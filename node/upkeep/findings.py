@@ -31,6 +31,7 @@ TABLES: Final = {
     schema.PENDING: "pending",
     schema.BATCH: "batches",
     schema.EVIDENCE: "evidence",
+    schema.CHECKPOINT: "checkpoints",
 }
 """First byte of a key → the name that people read."""
 

@@ -62,7 +62,21 @@ def promises_of(
     rows.update(_pending(store, engine, height))
     batches, lost = _readable(store, schema.BATCH, "held payments", engine)
     evidence, _ = _readable(store, schema.EVIDENCE, "evidence", engine)
-    return Promises(rows | batches | evidence, lost)
+    checkpoints, _ = _readable(store, schema.CHECKPOINT, "checkpoints", engine)
+    return Promises(rows | batches | evidence | checkpoints | _said(store, engine), lost)
+
+
+def _said(store: Store, engine: EngineName) -> dict[bytes, bytes]:
+    """Of checkpoints, as far as it can be read. Nothing that excludes it can be signed: what it says follows from the ledger."""
+    rows: dict[bytes, bytes] = {}
+    for key in (schema.CHECKPOINT_SAID, schema.CHECKPOINT_NEWEST):
+        try:
+            value = read(store, key)
+        except Damaged:
+            continue
+        if value is not None and row_fault(key, value, engine) is None:
+            rows[key] = value
+    return rows
 
 
 def _pending(store: Store, engine: EngineName, height: int) -> dict[bytes, bytes]:

@@ -21,6 +21,7 @@ from tallystick.contracts.state import (
     PARTICIPANT,
     Account,
 )
+from tallystick.network.proofs.checkpoints import KEPT
 from tallystick.network.proofs.evidence import EVIDENCE
 from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.genesis import EngineName
@@ -29,6 +30,7 @@ from tallystick.network.wire.signing import batch_digest
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.block_data import describe
+from tallystick.node.core.checkpoints import SHARE
 from tallystick.node.core.ledger import BLOCK_RECORD, BlockRecord
 from tallystick.node.core.ports import Store
 from tallystick.node.upkeep.findings import Findings, Level, Progress
@@ -147,6 +149,10 @@ def _meta(key: bytes, value: bytes, engine: EngineName) -> Fault:
             (PBFT_RECORD if engine == "pbft" else RAFT_RECORD).decode(value)
         case schema.GUARD:
             GUARD_RECORD.decode(value)
+        case schema.CHECKPOINT_SAID:
+            SHARE.decode(value)
+        case schema.CHECKPOINT_NEWEST:
+            return None if len(value) == 8 else "is no height"
         case _:
             return "this release knows no such row"
     return None
@@ -219,6 +225,13 @@ def _evidence(key: bytes, value: bytes, engine: EngineName) -> Fault:
     return None if len(key) == 28 else "its key is no position"
 
 
+def _checkpoint(key: bytes, value: bytes, engine: EngineName) -> Fault:
+    if len(key) != 9:
+        return "its key is no height"
+    height = KEPT.decode(value).checkpoint.statement.height
+    return None if height == schema.height_in(key) else f"holds the checkpoint of height {height}"
+
+
 _CHECKS: dict[bytes, Callable[[bytes, bytes, EngineName], Fault]] = {
     schema.FINAL[:1]: _meta,
     schema.ACCOUNT: _account,
@@ -231,6 +244,7 @@ _CHECKS: dict[bytes, Callable[[bytes, bytes, EngineName], Fault]] = {
     schema.PENDING: _pending,
     schema.BATCH: _batch,
     schema.EVIDENCE: _evidence,
+    schema.CHECKPOINT: _checkpoint,
 }
 
 

@@ -23,6 +23,7 @@ from tallystick.network.wire.ids import NodeId
 from tallystick.node.core import schema
 from tallystick.node.core.checkpoints import ROUNDS_MAX, SHARE, Share
 from tallystick.node.core.replica import Replica
+from tallystick.node.storage.memory import MemoryStore
 from tests.unit.core.lab import STEADY, Lab
 
 EVERY = 3
@@ -293,3 +294,22 @@ def test_a_note_needs_the_lines_of_a_quorum() -> None:
     members = MemberSet.from_genesis(lab.genesis)
     with pytest.raises(Refused):
         check_note(note, lab.genesis, members)  # the lab's vote keys are not Ed25519's
+
+
+def test_a_ledger_that_is_made_again_speaks_of_no_height_twice() -> None:
+    """Repair keeps our newest share and takes the blocks from the peers once more."""
+    lab = lab_of()
+    go_to(lab, 2 * EVERY)
+    said = lab.box(2).store.get(schema.CHECKPOINT_SAID)
+    assert said is not None
+    lab.crash(2)
+    guard = {key: lab.box(2).store.get(key) for key in (schema.GUARD, schema.ENGINE)}
+    lab.box(2).store = MemoryStore({schema.CHECKPOINT_SAID: said, **{key: row for key, row in guard.items() if row}})  # fmt: skip
+    lab.sent.clear()
+    lab.start(2)
+    lab.settle()
+    lab.submit(0, payment(lab))
+    lab.pass_time(3_000)
+    assert lab.core(2).halted is None
+    assert lab.core(2).ledger.height >= 2 * EVERY
+    assert {SHARE.encode(share) for share in shares(lab, 2)} <= {said}
