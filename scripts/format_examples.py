@@ -121,8 +121,8 @@ def example_genesis() -> Genesis:
 class Network:
     """What follows from the genesis document."""
 
-    def __init__(self) -> None:
-        self.genesis = example_genesis()
+    def __init__(self, genesis: Genesis | None = None) -> None:
+        self.genesis = example_genesis() if genesis is None else genesis
         self.hash = genesis_hash(self.genesis)
         self.chain = chain_of(self.hash)
         self.domain = eip712.Domain(self.chain, self.hash)

@@ -36,6 +36,7 @@ PARALLEL = (
     "tests/mutants",
     "tests/shell",
     "tests/sim",
+    "tests/verifier",
 )
 """Tests that share nothing: they run on both cores."""
 ALONE = ("tests/e2e",)

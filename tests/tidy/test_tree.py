@@ -9,7 +9,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("consensus", "contracts", "network", "node", "wallet")
-TEXT = {".py", ".pyi", ".md", ".toml", ".in", ".lock", ".txt", ".csv", ".json", ".cfg", ""}
+TEXT = {
+    ".py",
+    ".pyi",
+    ".js",
+    ".html",
+    ".md",
+    ".toml",
+    ".in",
+    ".lock",
+    ".txt",
+    ".csv",
+    ".json",
+    ".cfg",
+    "",
+}
 
 
 def tracked() -> list[Path]:
@@ -66,7 +80,7 @@ def test_every_folder_with_code_is_a_package() -> None:
 def test_no_tracked_file_names_a_place_on_somebodys_machine() -> None:
     """Nor the address of a package index: what a checkout needs is found on the machine that runs it."""
     places = re.compile(
-        r"(?<![\w.])/(?:home|root|Users|work)/\w|--(?:extra-)?index-url|/simple/?\b.*pypi|pypi\.org|pythonhosted"
+        r"(?<![\w.])/(?:home|root|Users|work)/\w|--(?:extra-)?index-url|/simple/?\b.*pypi|pypi\.org|pythonhosted|registry\.npmjs"
     )
     mine = Path(__file__).resolve()
     found = [
@@ -123,7 +137,7 @@ def test_requirements_are_locked_by_hash() -> None:
 
 
 def test_the_scripts_are_a_few_lines_of_shell_around_checked_python() -> None:
-    for name in ("demo", "test", "bench", "sim", "replay"):
+    for name in ("demo", "test", "bench", "sim", "replay", "verifier"):
         shell = ROOT / "scripts" / name
         assert shell.stat().st_mode & 0o111, f"{shell} is not executable"
         assert len(shell.read_text().splitlines()) <= 6
