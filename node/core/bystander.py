@@ -17,7 +17,8 @@ class Bystander:
     __slots__ = ("_height", "_members", "_setup", "_since_ms", "_view")
 
     def __init__(self, setup: api.Setup, restored: api.Restored, now_ms: int) -> None:
-        self._since_ms = now_ms
+        self._since_ms = now_ms + setup.timing.idle_block_ms
+        """From when on the members owe it another block: while they make some, nothing is stalled here."""
         self._members = sorted(setup.vote_keys)
         self._setup = setup
         self._height, self._view = restored.final_height, View(0)
@@ -26,6 +27,7 @@ class Bystander:
         """Only final blocks that its owner fetched concern it."""
         if isinstance(event, api.CaughtUp):
             self._height, self._view = event.certificate.height, event.certificate.view
+            self._since_ms = now_ms + self._setup.timing.idle_block_ms
         return []
 
     @property

@@ -12,6 +12,8 @@ from tallystick.network.proofs.certificates import Verify
 from tallystick.network.wire.faults import OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.keys import verify_vote
+from tallystick.node.core import schema
+from tallystick.node.core.ledger import Ledger
 from tallystick.node.storage.folder_lock import FolderLock
 from tallystick.node.storage.opening import NodeStore
 from tallystick.node.upkeep.aside import Aside
@@ -116,7 +118,7 @@ async def _repair(
         try:
             rebuilding = Rebuilding(node.genesis, source, target, ask_peers, check_vote)
             ledger = await rebuilding.run(floor, progress)
-            _carry_over(promises, ledger.height, target)
+            _carry_over(promises, floor, ledger, target)
             _look_again(target, node, progress, check_vote)
         finally:
             target.close()
@@ -147,8 +149,13 @@ def _opened(node: Node, held: FolderLock) -> NodeStore | None:
         raise Forgotten(f"the database cannot be opened: {error}") from None
 
 
-def _carry_over(promises: Promises, height: int, target: NodeStore) -> None:
-    rows = sorted(promises.rows.items())
+def _carry_over(promises: Promises, floor: int, ledger: Ledger, target: NodeStore) -> None:
+    """All of them, but the engine's record only within its epoch, as the node itself does: peers may have given the block that
+    closes it, and a view of the old members means nothing to the new ones. `floor`: the damaged ledger's last height."""
+    held, epoch = promises.rows, ledger.members.epoch
+    if epoch and ledger.opening_of(epoch)[0] > floor:
+        held = {key: row for key, row in held.items() if key != schema.ENGINE}
+    rows = sorted(held.items())
     for at in range(0, len(rows), CARRIED_PER_WRITE):
         target.write([dict(rows[at : at + CARRIED_PER_WRITE])])
 

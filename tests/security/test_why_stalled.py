@@ -82,3 +82,13 @@ def test_a_node_that_is_behind_says_so_before_its_newest_block_is_old(
     reply = stage.edge.call("GET", "/readyz")
     assert (reply.status == 200) is ready
     assert word in "".join(reply.document["missing"])
+
+
+def test_a_node_that_does_not_vote_is_not_ready_however_many_members_it_sees(stage: Stage) -> None:
+    """Put out, or a spare that waits: it follows, and refuses every transaction."""
+    stage.node.status_now = replace(
+        stage.node.status_now, node=501, peers_up=tuple(map(NodeId, range(4)))
+    )
+    reply = stage.edge.call("GET", "/readyz")
+    assert reply.status == 503
+    assert reply.document["missing"] == ["node 501 does not vote in epoch 0: it takes no work"]
