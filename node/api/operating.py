@@ -33,7 +33,9 @@ def missing_for_ready(parts: ApiParts) -> tuple[str, ...]:
     missing += lag(status, parts.now_ms(), parts.ready_lag_ms)
     members = parts.network.members
     if parts.audit is None and status.node not in members:
-        missing.append(f"node {status.node} does not vote in epoch {status.epoch}: it takes no work")
+        missing.append(
+            f"node {status.node} does not vote in epoch {status.epoch}: it takes no work"
+        )
     up = set(status.peers_up) | {status.node}
     members_up = sum(1 for member in members.ids if member in up)
     wanted = members.quorum if parts.audit is None else 1

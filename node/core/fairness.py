@@ -38,7 +38,8 @@ class Fairness:
     work_max: int
     """Of a block, and the same: one of each bank must fit into half of it, for the leader's oldest may be heavier than ours."""
     _marks: tuple[int, ...] = ()
-    """All arrivals at the last two moments at which the oldest were sent on to this leader."""
+    """Up to which arrival everything was sent on to this leader, the last two times. It may not hear of more: a member that
+    keeps a transaction from the leader alone must not cost it its view."""
     _banks: dict[int, _Tracked] = field(default_factory=dict)
 
     @classmethod
@@ -50,14 +51,14 @@ class Fairness:
         self._marks = ()
         self._banks.clear()
 
-    def sent_on(self) -> None:
-        """The oldest have been sent to the leader; called about every second."""
-        self._marks = (*self._marks, self.pool.arrived)[-3:]
+    def sent_on(self, up_to: int) -> None:
+        """All that may be ordered has been sent to the leader up to this number of arrival; called about every second."""
+        self._marks = (*self._marks, up_to)[-2:]
 
     def served_by(self, bodies: Sequence[CheckedBody]) -> dict[int, int] | None:
         """Before a block leaves the pool: bank → the highest arrival number in it. None: nothing is overdue, so nothing
         need be counted, and a block costs one comparison."""
-        if len(self._marks) < 3 or self.pool.oldest_number > self._marks[0]:
+        if len(self._marks) < 2 or self.pool.oldest_number > min(self._marks):
             return None
         served: dict[int, int] = {}
         for body in bodies:
@@ -83,8 +84,9 @@ class Fairness:
             return None
         for bank in [bank for bank in self._banks if bank not in heads]:
             del self._banks[bank]
+        overdue = min(self._marks)
         for bank, (body_id, number) in sorted(heads.items()):
-            if bank == STRANGER or number > self._marks[0]:
+            if bank == STRANGER or number > overdue:
                 self._banks.pop(bank, None)
                 continue
             tracked = self._banks.get(bank)

@@ -182,10 +182,17 @@ class Mempool:
         first = next(iter(self._all.values()), None)
         return self.arrived + 1 if first is None else first.number
 
-    def oldest(self, arrived_before: int, count: int) -> list[bytes]:
-        """Raw transactions that have waited longest, of the first `arrived_before` that ever came in."""
-        oldest = islice(self._all.values(), count)
-        return [waiting.body.raw for waiting in oldest if waiting.number <= arrived_before]
+    def oldest(self, arrived_before: int, count: int) -> tuple[list[bytes], int]:
+        """Raw transactions that have waited longest, of the first `arrived_before` that ever came in; and up to which number
+        this is all that waits and may be ordered. What may not yet comes last: it must not keep the rest from being sent on."""
+        early = self._early
+        due = (each for each in self._all.values() if each.body.body_id not in early)
+        oldest = [each for each in islice(due, count) if each.number <= arrived_before]
+        up_to = oldest[-1].number if oldest and len(oldest) == count else arrived_before
+        room = count - len(oldest)
+        late = [self._all[body_id] for body_id in islice(early, room)]
+        oldest.extend([each for each in late if each.number <= arrived_before])
+        return [each.body.raw for each in oldest], up_to
 
     def claim(self, ids: Iterable[BodyId]) -> None:
         """Another leader's proposal contains these."""
@@ -197,10 +204,12 @@ class Mempool:
                 self._ready -= 1
 
     def ripen(self, until_ms: int) -> None:
-        """Deadlines up to `until_ms` may be ordered from now on."""
+        """Deadlines up to `until_ms` may be ordered from now on: as if they had come in only now, for nobody owed them before."""
         for body_id in [each for each in self._early if self._deadline_ms(each) <= until_ms]:
             del self._early[body_id]
-            waiting = self._all[body_id]
+            self.arrived += 1
+            waiting = self._all[body_id] = self._all.pop(body_id)
+            waiting.number = self.arrived
             self._banks[waiting.bank][body_id] = waiting.body
             self._ready += 1
 

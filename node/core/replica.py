@@ -247,10 +247,9 @@ class Replica:
         if now_ms >= self._send_on_ms:
             self._send_on_ms = now_ms + SEND_ON_MS
             leader = self._engine.status().leader
-            if leader != self.me and len(self.pool):
-                self.intake.send_on(leader, self._arrived, SEND_ON_COUNT, self._step)
             if leader in self.peers_up:
-                self.fairness.sent_on()
+                up_to = self.intake.send_on(leader, self._arrived, SEND_ON_COUNT, self._step)
+                self.fairness.sent_on(up_to)
             self._arrived = self.pool.arrived
             self.intake.outcomes.sweep()
 

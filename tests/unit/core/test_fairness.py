@@ -99,10 +99,13 @@ def test_what_the_leader_cannot_have_heard_yet_is_not_held_against_it() -> None:
     fair = Fairness(pool, 10, 1_000)
     (body,) = bodies(1)
     pool.add(Waiting(body, 1, NodeId(0), b""))
-    fair.sent_on()
-    fair.sent_on()
+    fair.sent_on(1)
     assert fair.served_by(()) is None
-    fair.sent_on()
+    fair.sent_on(0)  # so much older came first that there was no room for it
+    assert fair.served_by(()) is None
+    fair.sent_on(1)
+    assert fair.served_by(()) is None
+    fair.sent_on(1)
     assert fair.served_by(()) == {}
 
 
@@ -113,8 +116,8 @@ def overdue(
     fair = Fairness(pool, transactions_max, work_max)
     for number, body in enumerate(bodies(banks * each)):
         pool.add(Waiting(body, number % banks, NodeId(0), b""))
-    for _ in range(3):
-        fair.sent_on()
+    for _ in range(2):
+        fair.sent_on(pool.arrived)
     return pool, fair
 
 

@@ -246,3 +246,16 @@ def test_what_has_just_left_is_still_known() -> None:
     assert one.body_id not in pool
     assert pool.knows(one.body_id)
     assert not pool.knows(body_id(b"other"))
+
+
+def test_what_may_not_be_ordered_yet_is_sent_on_last_and_counts_from_when_it_may() -> None:
+    pool = Mempool(ME)
+    early, due = body(LAB.pay(payer=0)), [body(LAB.pay(payer=0)) for _ in range(3)]
+    pool.add(Waiting(early, 0, ME, b""), early=True)
+    for each in due:
+        pool.add(Waiting(each, 0, ME, b""))
+    assert pool.oldest(9, 2) == ([each.raw for each in due[:2]], 3)
+    assert pool.oldest(3, 9) == ([*(each.raw for each in due[:2]), early.raw], 3)
+    assert pool.oldest(9, 4) == ([*(each.raw for each in due), early.raw], 9)
+    pool.ripen(early.transaction.valid_until_ms)
+    assert pool.oldest(9, 4) == ([*(each.raw for each in due), early.raw], 5)
