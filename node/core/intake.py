@@ -472,8 +472,7 @@ class Intake:
             step.pairs[schema.BATCH + origin.batch] = None
 
     def send_on(self, to: NodeId, arrived_before: int, count: int, step: Step) -> int:
-        """The oldest waiting transactions once more: a holder sends them on until they are ordered or past their
-        deadline, whoever was away when they first went round. The number of arrival up to which that was all."""
+        """The oldest once more, until ordered or past their deadline; the number of arrival up to which that was all."""
         raws, up_to = self.pool.oldest(arrived_before, count)
         for at in range(0, len(raws), 4 * FLUSH_BODIES):
             forward = Forward(tuple(raws[at : at + 4 * FLUSH_BODIES]))
