@@ -236,7 +236,11 @@ def _seconds(header: str | None) -> float | None:
 
 
 def _sentence(error: BaseException) -> str:
+    import ssl
+
     cause: Any = getattr(error, "os_error", None) or error
+    if isinstance(cause, ssl.SSLError):  # its own text is a tuple if it was raised without a number
+        return str(cause.args[-1]) if cause.args else type(cause).__name__
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
         return os.strerror(cause.errno).lower()
     return str(cause) or type(error).__name__

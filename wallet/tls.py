@@ -34,7 +34,7 @@ def pinned_context(key_hash: bytes, credentials: Credentials) -> ssl.SSLContext:
             presented = self.getpeercert(binary_form=True)
             if presented is None or spki_hash(presented) != key_hash:
                 raise ssl.SSLCertVerificationError(
-                    "the node presented another key than the pinned one"
+                    "the node presented another key than the one that network.json names"
                 )
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

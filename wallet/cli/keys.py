@@ -59,7 +59,7 @@ def list_(
             show_json({"keys": rows})
         else:
             show_table(
-                ("file", "address", "readable by"),
+                ("file", "address", "readers"),
                 [
                     (row["file"], row["address"], "owner" if row["private"] else "OTHERS TOO")
                     for row in rows

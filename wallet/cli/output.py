@@ -110,11 +110,20 @@ def show_pairs(pairs: Mapping[str, object]) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,  # no frame: nine columns fit a terminal of 80
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for number, column in enumerate(columns, start=1):
         table.add_column(column, overflow="fold", no_wrap=number < len(columns))
     for row in rows:

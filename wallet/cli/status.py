@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tallystick.wallet.cli.options import HERE, As, Json, Network, TokenFile, Who
-from tallystick.wallet.cli.output import DONE, UNREACHABLE, show_json, show_table, telling
+from tallystick.wallet.cli.output import DONE, UNREACHABLE, harmless, show_json, show_table, telling
 
 if TYPE_CHECKING:
     from tallystick.wallet.client import Wallet
@@ -60,14 +60,18 @@ def _row(node: "NodeStatus") -> dict[str, Any]:
 
 
 def _table(nodes: list[dict[str, Any]]) -> None:
-    rows = []
+    """One line for each node; what takes a sentence stands below, or it would break the table at 80 columns."""
+    rows, notes = [], []
     for node in nodes:
         if not node["up"]:
             error = node["error"] or {"code": "", "sentence": "no answer"}
             state = "down" if error["code"] == "UNREACHABLE" else "no access"
-            rows.append((node["name"], state, "", "", "", "", "", error["sentence"]))
+            rows.append((node["name"], state, *("",) * 7))
+            notes.append(f"{node['name']}: {error['sentence'].removeprefix(node['name'] + ': ')}")
             continue
         state = "halted" if node["halted"] else "ready" if node["ready"] else "not ready"
+        if node["halted"]:
+            notes.append(f"{node['name']}: {node['halted']}")
         rows.append(
             (
                 node["name"],
@@ -75,9 +79,15 @@ def _table(nodes: list[dict[str, Any]]) -> None:
                 str(node["height"]),
                 str(node["view"]),
                 str(node["leader"]),
-                node["state_root"][:12],
-                f"{node['lag_ms']} ms",
-                node["halted"] or f"{len(node['peers_up'])} peers, {node['pool_size']} waiting",
+                node["state_root"][:8],
+                str(node["lag_ms"]),
+                str(len(node["peers_up"])),
+                str(node["pool_size"]),
             )
         )
-    show_table(("node", "state", "height", "view", "leader", "state root", "lag", ""), rows)
+    names = ("node", "state", "height", "view", "leader", "root", "lag ms", "peers", "pool")
+    show_table(names, rows)
+    for note in notes:
+        typer.echo(harmless(note))
+    if any(node["error"]["code"] in ("UNAUTHENTICATED", "FORBIDDEN") for node in nodes if node.get("error")):  # fmt: skip
+        typer.echo("hint:  Name who asks by --as PARTICIPANT or --token-file FILE; observers want the scope read:all.")  # fmt: skip

@@ -328,6 +328,21 @@ def test_status_of_all_nodes(desk: Desk) -> None:
     assert json.loads(done.stdout)["nodes"][0]["up"] is False
 
 
+def test_status_fits_a_terminal_of_80_columns_and_says_what_is_wrong_below(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    network = json.loads((desk.folder / "network.json").read_text("utf-8"))
+    network["observers"][0]["tls_key_hash"] = "00" * 32
+    (desk.folder / "network.json").write_text(json.dumps(network), "utf-8")
+    env = {"TALLYSTICK_NETWORK": str(desk.folder), "TALLYSTICK_AS": "bank-a"}
+    done = CliRunner().invoke(command(), ["status"], env=env)
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[2:4]] == [["node-0", "ready"], ["regulator", "down"]]
+    assert "regulator: the node presented another key than the one that network.json names" in lines
+    assert len(lines) == 5
+
+
 def test_balances_are_shown(desk: Desk) -> None:
     done = desk.run("account", "balance", "--json")
     assert json.loads(done.stdout)["balances"] == {"USD": "123.45"}
