@@ -11,6 +11,7 @@ from pathlib import Path
 from tallystick.network.transport.tls import make_identity
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.genesis import genesis_from_json
 from tallystick.node.config import NodeConfig
 from tallystick.node.runtime.signers import write_vote_key
 from tallystick.node.storage.guard_file import GuardFile
@@ -28,6 +29,16 @@ class Prepared:
     """The `[[peers]]` table that every other node adds; the certificate's path is theirs to set."""
 
 
+def _approved(old: NodeConfig, spare: int) -> None:
+    """Genesis may have approved the id for another bank: then nobody would ever accept it. Later approvals are not known here."""
+    genesis = genesis_from_json(old.genesis.read_bytes())
+    bank = next((each.participant for each in genesis.members if each.id == old.id), None)
+    for each in genesis.spares:
+        if each.id == spare and bank is not None and each.participant != bank:
+            ours = [entry.id for entry in genesis.spares if entry.participant == bank]
+            raise OperationalError(f"{spare} is approved for another bank; for this one: {ours}")
+
+
 def prepare_spare(old: NodeConfig, spare: int, folder: Path, peer_port: int, api_port: int) -> Prepared:  # fmt: skip
     """Make `folder`, which must be absent, beside the old node's. Port 0: the old node's."""
     if folder.exists():
@@ -36,6 +47,7 @@ def prepare_spare(old: NodeConfig, spare: int, folder: Path, peer_port: int, api
         raise OperationalError(f"{spare} cannot take the place of {old.role} {old.id}")
     if folder.resolve().parent != old.source.resolve().parent.parent:
         raise OperationalError(f"{folder} must lie beside {old.source.parent}: paths are relative")
+    _approved(old, spare)
     keys = folder / "keys"
     keys.mkdir(parents=True, mode=0o700)
     (folder / "data").mkdir()

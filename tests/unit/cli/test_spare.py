@@ -50,6 +50,7 @@ def test_a_spare_has_keys_of_its_own_and_its_members_settings(old: NodeConfig) -
         (1_000, "new", "cannot take the place"),
         (1, "new", "cannot take the place"),
         (502, "deeper/new", "must lie beside"),
+        (502, "new", r"approved for another bank; for this one: \[501\]"),
     ],
 )
 def test_a_spare_that_cannot_be_is_refused(
@@ -61,10 +62,10 @@ def test_a_spare_that_cannot_be_is_refused(
 
 
 def test_the_commands_say_what_they_need(old: NodeConfig) -> None:
-    folder = old.source.parent.parent / "bank-b-503"
-    shown = CliRunner().invoke(node_app, ["prepare-spare", "--config", str(old.source), "--spare", "503", "--folder", str(folder)])  # fmt: skip
+    folder = old.source.parent.parent / "bank-b-600"
+    shown = CliRunner().invoke(node_app, ["prepare-spare", "--config", str(old.source), "--spare", "600", "--folder", str(folder)])  # fmt: skip
     assert shown.exit_code == 0, shown.output
-    assert "tallystick members activate-spare --spare 503" in shown.output.replace("\n", " ")
+    assert "tallystick members activate-spare --as bank-b --member 1 --spare 600 --vote-key " in shown.output.replace("\n", " ")
     assert (folder / "keys" / "guard").is_file()
     wrong = CliRunner().invoke(members.app, ["change", "--joining", "7:bank", "--as", "x", "--network", str(Path("none"))])  # fmt: skip
     assert wrong.exit_code == 2
