@@ -3,9 +3,9 @@
 import http.client
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -35,7 +35,9 @@ def run(config: Config, as_json: Json = False) -> None:
 @node_app.command("prepare-spare")
 def prepare_spare(
     config: Config,
-    spare: Annotated[int, typer.Option("--spare", help="The spare id, approved in genesis.")],
+    spare: Annotated[
+        int, typer.Option("--spare", help="The spare id, approved in genesis or by a change.")
+    ],
     folder: Annotated[Path, typer.Option("--folder", help="New, beside the old node's.")],
     peer_port: Annotated[int, typer.Option(help="0: the old node's.")] = 0,
     api_port: Annotated[int, typer.Option(help="0: the old node's.")] = 0,
@@ -44,8 +46,9 @@ def prepare_spare(
     """Make fresh keys and a folder for the node that takes this one's place. Shows what to sign and what to tell the others."""
     from tallystick.node.cli.spare import prepare_spare as prepare
 
+    settings = settings_of(config, as_json)
     try:
-        made = prepare(settings_of(config, as_json), spare, folder, peer_port, api_port)
+        made = prepare(settings, spare, folder, peer_port, api_port)
     except OperationalError as error:
         fail(as_json, str(error))
     document = {
@@ -55,9 +58,11 @@ def prepare_spare(
         "peer": made.peer,
     }
     sentences = (
-        f"{made.folder} is ready. Sign: tallystick members activate-spare --spare {spare} "
+        f"{made.folder} is ready. When every other node has added the table below and the new node follows, sign:\n"
+        f"  tallystick members activate-spare --as {settings.name} --member {settings.id} --spare {spare} "
         f"--vote-key {made.vote_key.hex()} --tls-key-hash {made.tls_key_hash.hex()}\n"
-        f"Every other node adds:\n{made.peer}"
+        "Give clients the same tls_key_hash, in network.json, when it is activated.\n"
+        f"Every other node adds, with its own path to the certificate:\n{made.peer}"
     )
     say(as_json, document, sentences)
 
@@ -108,11 +113,10 @@ def status(
 ) -> None:
     """Ask the running node whether it is ready, and why not. Exit code 1 if it is not."""
     settings = settings_of(config, as_json)
+    bearer = None if token is None else token_in(token, as_json)
     try:
         readiness = ask_node(settings, "/readyz", None)
-        full = (
-            None if token is None else ask_node(settings, "/v1/status", token.read_text().strip())
-        )
+        full = None if bearer is None else ask_node(settings, "/v1/status", bearer)
     except (OSError, ValueError, http.client.HTTPException) as error:
         address = f"{settings.api_host}:{settings.api_port}"
         fail(as_json, f"no answer from {settings.name} at {address}: {error}. Is it running?")
@@ -138,17 +142,43 @@ def hand_over(
     """Let another member lead, before this machine is worked on. Exit code 1 if this node does not lead, or leads on."""
     settings = settings_of(config, as_json)
     path = "/v1/operations/hand-over" + ("" if to is None else f"?to={to}")
+    bearer = token_in(token, as_json)
     try:
-        found = ask_node(settings, path, token.read_text().strip(), "POST")
+        found = ask_node(settings, path, bearer, "POST")
+        leader = None
+        if found.get("code") == "NOT_LEADER":
+            leader = ask_node(settings, "/v1/status", bearer).get("leader")
     except (OSError, ValueError, http.client.HTTPException) as error:
         address = f"{settings.api_host}:{settings.api_port}"
         fail(as_json, f"no answer from {settings.name} at {address}: {error}. Is it running?")
+    if leader is not None:
+        fail(as_json, f"{settings.name} does not lead, member {leader} does: nothing is to be done")
     if "handed_over" not in found:
-        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+        refused(settings, found, as_json)
     if not found["handed_over"]:
         fail(as_json, f"no other member took over in time; member {found['leader']} leads")
     leader, view = found["leader"], found["view"]
     say(as_json, found, f"{settings.name} handed over: member {leader} leads, in view {view}")
+
+
+def token_in(path: Path, as_json: bool) -> str:
+    """A token file's content, or a sentence about the file: no node was asked yet."""
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        fail(as_json, f"the token file {path} cannot be read: {why}")
+
+
+def refused(settings: NodeConfig, found: Mapping[str, object], as_json: bool) -> NoReturn:
+    """The node's refusal, and where a token that would do comes from."""
+    sentences = [f"{settings.name} refused: {found.get('code')}: {found.get('detail')}"]
+    if found.get("code") in ("FORBIDDEN", "UNAUTHENTICATED"):
+        sentences.append(
+            "give --token a token with that scope: the bank's issuer signs it; in a network made by "
+            "`tallystick network init` see tokens/, or `tallystick network token`"
+        )
+    fail(as_json, *sentences)
 
 
 def pinned(certificate: Path) -> ssl.SSLContext:

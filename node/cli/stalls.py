@@ -2,13 +2,14 @@
 
 import http.client
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tallystick.network.proofs.evidence import evidence_from_document, evidence_to_bytes
-from tallystick.node.cli.operate import Config, Json, ask_node, settings_of
+from tallystick.node.cli.operate import Config, Json, ask_node, refused, settings_of, token_in
 from tallystick.node.cli.output import fail, say
 from tallystick.node.config import NodeConfig
 
@@ -23,12 +24,13 @@ def why_stalled(
 ) -> None:
     """Who is awaited, since when, and what would let the node go on. Exit code 1 if it is stalled, halted or silent."""
     settings = settings_of(config, as_json)
+    bearer = token_in(token, as_json)
     try:
-        found = ask_node(settings, "/v1/why-stalled", token.read_text().strip())
+        found = ask_node(settings, "/v1/why-stalled", bearer)
     except (OSError, ValueError, http.client.HTTPException) as error:
         _silent(settings, as_json, error)
     if "stalled" not in found:
-        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+        refused(settings, found, as_json)
     say(as_json, found, *_lines(settings.name, found))
     raise typer.Exit(1 if found["stalled"] else 0)
 
@@ -43,13 +45,14 @@ def list_evidence(
 ) -> None:
     """Against whom this node holds evidence. What it names is proven by `tallystick evidence verify`."""
     settings = settings_of(config, as_json)
+    bearer = token_in(token, as_json)
     try:
-        found = ask_node(settings, "/v1/evidence", token.read_text().strip())
+        found = ask_node(settings, "/v1/evidence", bearer)
     except (OSError, ValueError, http.client.HTTPException) as error:
         _silent(settings, as_json, error)
     documents = found.get("evidence")
     if not isinstance(documents, list):
-        fail(as_json, f"{settings.name} refused: {found.get('code')}: {found.get('detail')}")
+        refused(settings, found, as_json)
     records = [evidence_from_document(document) for document in documents]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,8 @@ def _named(member: dict[str, Any]) -> str:
     if member["up"] is None:
         return f"{who}, which is this node"
     if member["down_since_ms"] is not None:
-        return f"{who}, down since {member['down_since_ms']}"
+        since = datetime.fromtimestamp(member["down_since_ms"] / 1_000, UTC)
+        return f"{who}, down since {since:%Y-%m-%d %H:%M:%S}Z"
     return f"{who}, connected"
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tallystick.wallet.cli.options import Json
+from tallystick.wallet.cli.options import Json, genesis_at
 from tallystick.wallet.cli.output import fail, harmless, show_json, telling
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def verify(
     from tallystick.network.wire.faults import Refused
     from tallystick.network.wire.reasons import RejectReason
     from tallystick.wallet.errors import Untrusted
-    from tallystick.wallet.network_file import load_genesis, read_bounded
+    from tallystick.wallet.network_file import read_bounded
 
     with telling(json):
-        trusted = load_genesis(genesis)
+        trusted = genesis_at(genesis)
         content = read_bounded(file, bounds.RECEIPT_BYTES_MAX + 1)
         try:
             keys = [parse_vkey(each) for each in witness or ()]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.wallet.cli.options import Json
+from tallystick.wallet.cli.options import Json, genesis_at
 from tallystick.wallet.cli.output import fail, harmless, show_json, telling
 
 app = typer.Typer(no_args_is_help=True, help="Evidence against members that signed two things.")
@@ -41,10 +41,10 @@ def verify(
     from tallystick.network.wire.genesis import chain_of, genesis_hash
     from tallystick.network.wire.keys import verify_vote
     from tallystick.wallet.errors import Untrusted
-    from tallystick.wallet.network_file import load_genesis, read_bounded
+    from tallystick.wallet.network_file import read_bounded
 
     with telling(json):
-        document = load_genesis(genesis)
+        document = genesis_at(genesis)
         content = read_bounded(file, FILE_BYTES_MAX + 1)
         try:
             evidence = evidence_from_bytes(content)

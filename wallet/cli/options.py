@@ -14,6 +14,7 @@ import typer
 from tallystick.wallet.errors import BadFile, BadKeystore
 
 if TYPE_CHECKING:
+    from tallystick.network.wire.genesis import Genesis
     from tallystick.wallet.client import Wallet
     from tallystick.wallet.signers import LocalSigner
 
@@ -102,10 +103,18 @@ class Who:
         keystore, password_file = self.keystore, self.password_file
         if keystore is None and self.name:
             keystore = self.folder / "wallets" / f"{self.name}.keystore.json"
+            if not keystore.exists():
+                raise BadFile(f"no keystore of {self.name!r} at {keystore}", hint=self._names())
             password_file = password_file or self.folder / "wallets" / f"{self.name}.password"
         if keystore is None:
             raise BadFile("no key", hint="Give --keystore FILE, or --as PARTICIPANT.")
         return LocalSigner.from_keystore(keystore, read_password(password_file))
+
+    def _names(self) -> str:
+        """Whom `--as` could name here."""
+        files = sorted((self.folder / "wallets").glob("*.keystore.json"))[:20]
+        names = ", ".join(file.name.removesuffix(".keystore.json") for file in files)
+        return f"Say --as with one of: {names}." if names else "Give --keystore FILE."
 
     def token(self) -> str | None:
         """The bearer token, None if none was named and none lies in the network's folder."""
@@ -119,6 +128,11 @@ class Who:
         from tallystick.wallet.client import Wallet
         from tallystick.wallet.network_file import NetworkFile
 
+        if not self.network.exists():
+            raise BadFile(
+                f"{self.network}: No such file",
+                hint="Go into the network's folder, or name it by --network (or TALLYSTICK_NETWORK).",
+            )
         network = NetworkFile.load(self.network)
         signer = self.signer() if key else None
         return Wallet(network, signer, self.account or None, self.token())
@@ -132,6 +146,15 @@ class Who:
                 return await call(wallet)
 
         return asyncio.run(with_wallet())
+
+
+def genesis_at(path: Path) -> "Genesis":
+    """The document against which something is verified; a path that nobody named is told from one that is wrong."""
+    from tallystick.wallet.network_file import load_genesis
+
+    if not path.exists():
+        raise BadFile(f"{path}: No such file", hint="Name the network's genesis file by --genesis.")
+    return load_genesis(path)
 
 
 def read_secret(path: Path) -> str:

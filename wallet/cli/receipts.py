@@ -12,6 +12,7 @@ from tallystick.wallet.cli.options import (
     Network,
     TokenFile,
     Who,
+    genesis_at,
 )
 from tallystick.wallet.cli.output import (
     fail,
@@ -47,7 +48,7 @@ def show(
     token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
-    """Fetch a receipt, verify it, and say what became of the payment."""
+    """Fetch a receipt, verify it, and say what became of the payment. Exit codes as those of `pay`."""
     who = Who(network, name, token_file=token_file)
 
     async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
@@ -81,10 +82,10 @@ def verify(
     from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
     from tallystick.wallet.errors import Untrusted
-    from tallystick.wallet.network_file import load_genesis, read_bounded
+    from tallystick.wallet.network_file import read_bounded
 
     with telling(json):
-        document = load_genesis(genesis)
+        document = genesis_at(genesis)
         content = read_bounded(file, bounds.RECEIPT_BYTES_MAX + 1)
         try:
             receipt = _parsed(content)

@@ -31,7 +31,7 @@ def answering(
 ) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
-    def ask(settings: object, path: str, token: str, method: str) -> dict[str, object]:
+    def ask(settings: object, path: str, token: str, method: str = "GET") -> dict[str, object]:
         asked.append((method, path))
         if isinstance(answer, Exception):
             raise answer
@@ -60,7 +60,8 @@ def test_a_member_may_be_named_and_a_machine_reads_the_answer(
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ({"code": "NOT_LEADER", "detail": "This node does not lead."}, "refused: NOT_LEADER"),
+        ({"code": "NOT_LEADER", "detail": "…", "leader": 2}, "does not lead, member 2 does"),
+        ({"code": "FORBIDDEN", "detail": "This needs operate."}, "give --token a token with that"),
         ({"handed_over": False, "leader": 0, "view": 5}, "no other member took over in time"),
         (ConnectionRefusedError("refused"), "Is it running?"),
     ],

@@ -12,7 +12,7 @@ from tallystick.node.cli.founding import Plan, found
 
 NOW_MS = 1_700_000_000_000
 
-MEMBER_3 = {"id": 3, "name": "bank-d", "up": False, "down_since_ms": 17}
+MEMBER_3 = {"id": 3, "name": "bank-d", "up": False, "down_since_ms": 1_700_000_000_000}
 STALLED = {
     "stalled": True,
     "sentence": "For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
@@ -59,10 +59,10 @@ def test_a_stall_is_told_with_everybody_who_is_awaited(
     assert asked == [("/v1/why-stalled", "a token")]
     assert done.output.splitlines() == [
         "bank-a: For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
-        "  awaited: bank-d (3), down since 17",
+        "  awaited: bank-d (3), down since 2023-11-14 22:13:20Z",
         "  awaited: bank-a (0), which is this node",
         "  unblocked by COMMIT votes of members 0, 3",
-        "  not connected: bank-d (3), down since 17",
+        "  not connected: bank-d (3), down since 2023-11-14 22:13:20Z",
         "  alarm: 2 members executed the block differently",
     ]
 
@@ -77,6 +77,13 @@ def test_nothing_stalled_is_success(folder: Path, monkeypatch: pytest.MonkeyPatc
     answering(monkeypatch, {**STALLED, "stalled": False, "sentence": sentence, "peers_down": [], "alarm": None})  # fmt: skip
     done = run(folder)
     assert (done.exit_code, done.output) == (0, f"bank-a: {sentence}\n")
+
+
+def test_a_token_file_that_is_missing_is_no_silent_node(folder: Path) -> None:
+    (folder / "token").unlink()
+    done = run(folder)
+    assert (done.exit_code, "cannot be read: No such file" in done.output) == (1, True)
+    assert "no answer" not in done.output
 
 
 def test_a_refusal_is_passed_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
