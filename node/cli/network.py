@@ -117,7 +117,9 @@ def _make_room(folder: Path, force: bool, as_json: bool) -> None:
 def token(
     folder: Folder,
     subject: Annotated[str, typer.Option(help="Whom it speaks for; quotas count by it.")],
-    scope: Annotated[list[str], typer.Option(help="submit, read:own, read:all; may be repeated.")],
+    scope: Annotated[
+        list[str], typer.Option(help="submit, read:own, read:all, operate; may be repeated.")
+    ],
     participant: Annotated[
         str,
         typer.Option(

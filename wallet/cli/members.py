@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from tallystick.wallet.core.build import Terms
     from tallystick.wallet.core.outcomes import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Who runs a member's node.")
+app = typer.Typer(
+    no_args_is_help=True, help="Change the members: a bank's spare id, or who leaves and joins."
+)
 
 
 @app.command("activate-spare")

@@ -69,8 +69,19 @@ def pay(
 ) -> None:
     """Pay, and verify the receipt before saying so.
 
+    \b
     tallystick pay CREDITOR AMOUNT ASSET --as bank-a
     tallystick pay --file payments.csv --as bank-a
+
+    \b
+    Exit codes:
+      0 settled
+      1 rejected or expired, with a receipt
+      2 the command line or a file is wrong; nothing was sent
+      3 not known yet: ask again by the same id, never pay again
+      4 refused before ordering: there is no receipt
+      5 no node could be reached
+      6 a node's evidence does not verify
     """
     who = Who(network, name, keystore, password_file, token_file, account)
     if file is not None:
