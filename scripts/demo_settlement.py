@@ -101,7 +101,7 @@ def make_network(stage: Stage, folder: Path, keep: bool, engine: str) -> LocalNe
         raise
     for name in names:
         what = (
-            "observer, re-executes everything, submits nothing"
+            "observer, checks it all"
             if name == OBSERVER
             else "member, votes"
         )
