@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
@@ -128,6 +129,30 @@ def test_chosen_files_and_a_second_receipt_replace_what_was_said(
     assert last.locator(".mark").inner_text() == "FAIL"
     assert "fewer votes than a quorum" in last.inner_text()
     assert tab.locator("#facts").inner_text() == ""
+    assert seen.errors == []
+
+
+def test_a_receipt_on_one_line_as_the_api_gives_it_is_read_and_no_other_spelling_with_it(
+    opened: tuple[Page, Seen],
+) -> None:
+    """As `tallystick receipt verify` does."""
+    tab, seen = opened
+    case = case_named("a payment settles")
+    line = msgspec.json.format(file_of(case), indent=-1)
+    drop(tab, "genesis", genesis_of(case))
+    for spelling in (line, line + b"\n", line.replace(b":", b" : ")):
+        drop(tab, "receipt", spelling)
+        expect(tab.locator("#verdict")).to_have_text("VERIFIED, assurance BFT: settled")
+        drop(tab, "receipt", b"")
+        expect(tab.locator("#verdict")).to_contain_text("MALFORMED")
+    for spelling in (
+        line.replace(b'"lane":0', b'"lane":1,"lane":0', 1),
+        line.replace(b'"USD"', b'"\\u0055SD"'),
+    ):
+        drop(tab, "receipt", spelling)
+        expect(tab.locator("#verdict")).to_contain_text("NON_CANONICAL")
+        drop(tab, "receipt", b"")
+        expect(tab.locator("#verdict")).to_contain_text("MALFORMED")
     assert seen.errors == []
 
 

@@ -1,6 +1,7 @@
 // A file becomes a value, or is refused: OVERSIZED, MALFORMED, or NON_CANONICAL (another text of a value that has one).
 
-import { parse, sorted, minified, textOf, write } from "./json.js";
+import { utf8 } from "./bytes.js";
+import { minified, parse, sorted, textOf, write } from "./json.js";
 import { Refused, malformed } from "./refused.js";
 import { GENESIS, TRANSACTIONS, receiptOf } from "./shapes.js";
 
@@ -36,6 +37,22 @@ export function receiptFromBytes(data) {
     throw new Refused("NON_CANONICAL", "the file is not the one text of its receipt");
   }
   return receipt;
+}
+
+/**
+ * The file of a receipt that stands on one line, as a node's API gives it; anything else as it is. Only a line that says
+ * each thing once, in its one spelling, is spread out: white space is all that may differ.
+ */
+export function spreadOut(data) {
+  try {
+    const line = textOf(data).replace(/\n+$/, "");
+    if (data.length > RECEIPT_BYTES_MAX || line.includes("\n")) return data;
+    const document = parse(utf8(line));
+    return write(document, 0) === minified(line) ? utf8(`${write(document, 2)}\n`) : data;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return data; // reading it says what is wrong
+  }
 }
 
 /** The genesis document of a file's bytes. Only its white space is free. */

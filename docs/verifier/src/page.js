@@ -1,7 +1,7 @@
 // The page: two files in, each check and why it holds out. Everything from a file is shown as text, never as HTML.
 
 import { toHex } from "./bytes.js";
-import { genesisFromBytes } from "./document.js";
+import { genesisFromBytes, spreadOut } from "./document.js";
 import { verdictOf } from "./verdict.js";
 import { networkOf } from "./verify.js";
 
@@ -47,7 +47,7 @@ async function take(which, file) {
 function show() {
   for (const id of ["facts", "checks"]) element(id).replaceChildren();
   if (files.genesis === null || files.receipt === null) return;
-  const verdict = verdictOf(files.receipt, files.genesis);
+  const verdict = verdictOf(spreadOut(files.receipt), files.genesis);
   if (verdict.refused !== undefined) {
     const { file, code, detail } = verdict.refused;
     say(false, `NOT VERIFIED: the ${file} file cannot be read (${code}: ${detail})`);
