@@ -93,14 +93,71 @@ def root_of(leaf_hashes: Sequence[bytes]) -> bytes:
     return level or EMPTY_ROOT
 
 
-class Log:
+class Proving:
+    """Roots and proofs from complete subtrees, wherever those are: in memory (`Log`) or in tiles (`tiles.TileLog`)."""
+
+    __slots__ = ("size",)
+    size: int
+
+    def _node(self, depth: int, position: int) -> bytes:
+        """Root over leaves position·2^depth … (position+1)·2^depth - 1, all below `size`."""
+        raise NotImplementedError
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root over the first `size` leaves, by default over all."""
+        size = self.size if size is None else size
+        invariant(0 <= size <= self.size, "the log is not that long", size=size, have=self.size)
+        return self._range(0, size)
+
+    def path(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Inclusion path, leaf upwards, of leaf `index` in the tree of the first `size` leaves."""
+        invariant(0 <= index < size <= self.size, "no such leaf", index=index, size=size)
+        path = []
+        start, end = 0, size
+        while end - start > 1:
+            middle = start + _split(end - start)
+            if index < middle:
+                path.append(self._range(middle, end))
+                end = middle
+            else:
+                path.append(self._range(start, middle))
+                start = middle
+        return tuple(reversed(path))
+
+    def consistency(self, size1: int, size2: int) -> tuple[bytes, ...]:
+        """PROOF(size1, D[size2]) of RFC 6962 section 2.1.2; 1 ≤ size1 ≤ size2 ≤ `size`."""
+        invariant(1 <= size1 <= size2 <= self.size, "no such proof", size1=size1, size2=size2)
+        proof = []
+        start, end, whole = 0, size2, True
+        while size1 != end:
+            middle = start + _split(end - start)
+            if size1 <= middle:
+                proof.append(self._range(middle, end))
+                end = middle
+            else:
+                proof.append(self._range(start, middle))
+                start, whole = middle, False
+        if not whole:
+            proof.append(self._range(start, end))
+        return tuple(reversed(proof))
+
+    def _range(self, start: int, end: int) -> bytes:
+        """Root over leaves start … end-1; `start` is a multiple of a power of two ≥ the width."""
+        root = b""
+        for at, depth in reversed(_spans(start, end)):
+            peak = self._node(depth, at >> depth)
+            root = node_hash(peak, root) if root else peak
+        return root or EMPTY_ROOT
+
+
+class Log(Proving):
     """An append-only tree. Of every level only complete subtrees are stored, 64 bytes a leaf in all.
 
     Appending costs one hash on average; roots, paths and consistency proofs of any size up to the
     present one cost O(log n) hashes.
     """
 
-    __slots__ = ("_levels", "_root", "size")
+    __slots__ = ("_levels", "_root")
 
     def __init__(self, leaf_hashes: Iterable[bytes] = ()) -> None:
         self._levels = [bytearray()]
@@ -135,14 +192,20 @@ class Log:
         invariant(0 <= index < self.size, "no such leaf", index=index, size=self.size)
         return self._node(0, index)
 
+    def nodes(self, depth: int, start: int, count: int) -> bytes:
+        """`count` complete subtrees of 2^depth leaves from the one at `start` on, joined: a tile's content."""
+        invariant(
+            start + count <= self.size >> depth, "no such subtrees", depth=depth, end=start + count
+        )
+        return bytes(self._levels[depth][32 * start : 32 * (start + count)])
+
     def root(self, size: int | None = None) -> bytes:
         """Root over the first `size` leaves, by default over all."""
         if size is None or size == self.size:
             if self._root is None:
                 self._root = self._range(0, self.size)
             return self._root
-        invariant(0 <= size < self.size, "the log is not that long", size=size, have=self.size)
-        return self._range(0, size)
+        return super().root(size)
 
     def root_with(self, pending: Sequence[bytes]) -> bytes:
         """Root over all leaves and then `pending`, without appending: the pipeline's next blocks."""
@@ -152,48 +215,8 @@ class Log:
             longer.append(leaf)
         return longer.root()
 
-    def path(self, index: int, size: int) -> tuple[bytes, ...]:
-        """Inclusion path, leaf upwards, of leaf `index` in the tree of the first `size` leaves."""
-        invariant(0 <= index < size <= self.size, "no such leaf", index=index, size=size)
-        path = []
-        start, end = 0, size
-        while end - start > 1:
-            middle = start + _split(end - start)
-            if index < middle:
-                path.append(self._range(middle, end))
-                end = middle
-            else:
-                path.append(self._range(start, middle))
-                start = middle
-        return tuple(reversed(path))
-
-    def consistency(self, size1: int, size2: int) -> tuple[bytes, ...]:
-        """PROOF(size1, D[size2]) of RFC 6962 section 2.1.2; 1 ≤ size1 ≤ size2 ≤ `size`."""
-        invariant(1 <= size1 <= size2 <= self.size, "no such proof", size1=size1, size2=size2)
-        proof = []
-        start, end, whole = 0, size2, True
-        while size1 != end:
-            middle = start + _split(end - start)
-            if size1 <= middle:
-                proof.append(self._range(middle, end))
-                end = middle
-            else:
-                proof.append(self._range(start, middle))
-                start, whole = middle, False
-        if not whole:
-            proof.append(self._range(start, end))
-        return tuple(reversed(proof))
-
     def _node(self, depth: int, position: int) -> bytes:
         return bytes(self._levels[depth][32 * position : 32 * position + 32])
-
-    def _range(self, start: int, end: int) -> bytes:
-        """Root over leaves start … end-1; `start` is a multiple of a power of two ≥ the width."""
-        root = b""
-        for at, depth in reversed(_spans(start, end)):
-            peak = self._node(depth, at >> depth)
-            root = node_hash(peak, root) if root else peak
-        return root or EMPTY_ROOT
 
 
 class _Peaks:

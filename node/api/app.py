@@ -36,6 +36,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         "checkpoint_latest": checkpoints.newest,
         "checkpoint": checkpoints.at_height,
         "consistency": checkpoints.consistency,
+        "links": checkpoints.links,
         "status": operating.status,
         "why_stalled": stalls.why_stalled,
         "hand_over": operating.hand_over,

@@ -56,3 +56,6 @@ CERTIFICATE_CACHE_MAX = 1_024
 
 QUOTA_PRINCIPALS_MAX = 8_192
 """Principals whose quota is tracked at once; the longest idle one is forgotten first."""
+
+LINKS_PER_ANSWER_MAX = 2_048
+"""Links of one answer: 64 KiB, and a few milliseconds of the loop's time."""

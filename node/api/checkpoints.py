@@ -11,7 +11,7 @@ from aiohttp import web
 from tallystick.network.proofs.checkpoints import document_to_bytes
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.node.api import schemas
+from tallystick.node.api import bounds, schemas
 from tallystick.node.api.parts import PARTS
 
 NOTE_TYPE: Final = "text/plain"
@@ -63,3 +63,13 @@ async def consistency(request: web.Request) -> web.Response:
         proof=[each.hex() for each in proof],
     )
     return web.Response(text=model.model_dump_json(), content_type="application/json")
+
+
+async def links(request: web.Request) -> web.Response:
+    """Route `links`: leaves of the history, for whoever builds the log again."""
+    wanted = request.query.get("from")
+    if wanted is None:
+        raise Refused(RejectReason.BAD_REQUEST, "from is a height.")
+    first = height_of("from", wanted)
+    found = request.app[PARTS].node.reader.links(first, bounds.LINKS_PER_ANSWER_MAX)
+    return web.Response(body=found, content_type="application/octet-stream")

@@ -101,6 +101,10 @@ class Ledger(Protocol):
         """(first root, second root, proof) of the histories up to two heights. May raise `Refused(NOT_FOUND)`."""
         ...
 
+    def links(self, first: int, count: int, /) -> bytes:
+        """At most `count` links from a height on, joined. May raise `Refused(NOT_FOUND)`."""
+        ...
+
     def evidence(self) -> Sequence[Evidence]:
         """Against members that signed two things which exclude each other."""
         ...

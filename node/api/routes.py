@@ -158,6 +158,16 @@ ROUTES: tuple[Route, ...] = (
         refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND),
     ),
     Route(
+        "links",
+        "GET",
+        "/v1/history/links",
+        _ANYBODY_KNOWN,
+        "The links from a height on, 32 bytes each, as many as fit into one answer: the leaves of the history.",
+        None,
+        query=(("from", "A certified height; required."),),
+        refusals=(RejectReason.BAD_REQUEST, RejectReason.NOT_FOUND),
+    ),
+    Route(
         "status",
         "GET",
         "/v1/status",

@@ -110,3 +110,45 @@ def compare(
     from tallystick.node.cli.ledger_looking import compare_ledgers
 
     compare_ledgers((a, b), genesis, (certificate, token), evidence, as_json)
+
+
+@ledger_app.command("export")
+def export(
+    config: Config,
+    token: Annotated[Path, typer.Option(help="A token file with any scope.")],
+    tiles: Annotated[
+        Path, typer.Option(help="The folder of static files; made if it is not there.")
+    ],
+    cosigned: Annotated[
+        Path | None,
+        typer.Option(
+            help="A witness's cosigned note of the folder's checkpoint: add its lines, export nothing."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the history of a running node as tiles for a web server, up to its newest checkpoint; only what is new."""
+    from tallystick.network.wire.faults import OperationalError
+    from tallystick.network.wire.genesis import genesis_from_json
+    from tallystick.node.cli.ledger_client import NodeClient
+    from tallystick.node.cli.operate import settings_of
+    from tallystick.node.cli.output import fail, say
+    from tallystick.node.cli.tiles import add_cosignatures, export_tiles
+
+    settings = settings_of(config, as_json)
+    try:
+        if cosigned is not None:
+            added = add_cosignatures(tiles, cosigned.read_bytes())
+            say(as_json, {"lines": added}, f"{added} lines added to {tiles / 'checkpoint'}")
+            return
+        client = NodeClient(
+            settings.api_host,
+            settings.api_port,
+            settings.tls_certificate,
+            token.read_text().strip(),
+        )
+        done = export_tiles(tiles, client, genesis_from_json(settings.genesis.read_bytes()))
+    except (OSError, OperationalError) as error:
+        fail(as_json, str(error))
+    said = {"size": done.size, "files": done.written}
+    say(as_json, said, f"{tiles} holds {done.size} links; {done.written} files are new")

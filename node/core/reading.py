@@ -191,6 +191,15 @@ class LedgerReader:
         sizes = first + 1, second + 1
         return history.root(sizes[0]), history.root(sizes[1]), history.consistency(*sizes)
 
+    def links(self, first: int, count: int, /) -> bytes:
+        """The links of heights from `first` on, at most `count` of them, 32 bytes each."""
+        ledger = self._ledger
+        if not 0 <= first <= ledger.height:
+            raise Refused(RejectReason.NOT_FOUND, f"Heights are from 0 to {ledger.height} here.")
+        heights = range(first, min(first + count, ledger.height + 1))
+        rows = [ledger.store.get(schema.at_height(schema.LINK, height)) for height in heights]
+        return b"".join([present(row, "a final block without a link") for row in rows])
+
     def _proof_of(self, height: int) -> _Proven:
         known = self._proven.get(height)
         if known is not None:

@@ -192,6 +192,9 @@ class FakeLedger:
         note = Note(statement.head(NETWORK.genesis), (NoteLine("a", bytes(4), bytes(64)),))
         return CheckpointDocument("tallystick/checkpoint", 1, found), note
 
+    def links(self, first: int, count: int, /) -> bytes:
+        return self.link * 2
+
     def consistency(self, first: int, second: int, /) -> tuple[bytes, bytes, list[bytes]]:
         if second > 2:
             raise Refused(RejectReason.NOT_FOUND, "There is no such height.")

@@ -33,6 +33,7 @@ MEMBER: dict[str, dict[str, int]] = {
     "checkpoint_latest": KNOWN,
     "checkpoint": KNOWN,
     "consistency": KNOWN,
+    "links": KNOWN,
     "status": KNOWN,
     "why_stalled": READING_ALL,
     "evidence": READING_ALL,
@@ -57,6 +58,7 @@ OBSERVER: dict[str, dict[str, int]] = {
             "account",
             "block",
             "consistency",
+            "links",
             "status",
             "why_stalled",
             "evidence",
@@ -93,8 +95,8 @@ def ask(stage: Stage, route_name: str, role: str) -> Reply:
     route = next(route for route in ROUTES if route.name == route_name)
     settled = TRANSACTION.decode(stage.settled)
     path = route.path.format(account=OWN.hex(), id=settled.id.hex(), height=1)
-    if route_name == "consistency":
-        path += "?from=1&to=2"
+    if route_name in {"consistency", "links"}:
+        path += "?from=1" + "&to=2" * (route_name == "consistency")
     tokens = {
         "submitter": stage.issuer.token("submit", 2),
         "own reader": stage.issuer.token("read:own", 2),

@@ -72,6 +72,66 @@ def verify(
     raise typer.Exit(0 if all(ok for _, ok, _ in checks) else EXIT_NOT_VERIFIED)
 
 
+@app.command()
+def audit(
+    tiles: Annotated[str, typer.Argument(help="A folder of tiles, or the http(s) address of one.")],
+    genesis: Annotated[
+        Path,
+        typer.Option(
+            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
+        ),
+    ] = Path("genesis.json"),
+    height: Annotated[
+        int | None, typer.Option(min=0, help="The link to prove; by default the newest.")
+    ] = None,
+    since: Annotated[
+        Path | None, typer.Option(help="An older note, which the history must contain.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check static files that anybody may serve: a quorum's checkpoint, one link under it, and that nothing older was rewritten.
+
+    Exit codes: 0 genuine, 1 not genuine or not readable.
+    """
+    from tallystick.network.proofs.checkpoints import (
+        document_from_bytes,
+        origin_of,
+        verify_checkpoint,
+    )
+    from tallystick.network.proofs.notes import parse_note
+    from tallystick.network.proofs.tiles import prove_growth, prove_link
+    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.wire import bounds
+    from tallystick.network.wire.faults import Refused
+    from tallystick.wallet.cli.tile_source import fetch_from
+    from tallystick.wallet.errors import Untrusted
+    from tallystick.wallet.network_file import load_genesis, read_bounded
+
+    with telling(json):
+        trusted, fetch = load_genesis(genesis), fetch_from(tiles)
+        try:
+            document = document_from_bytes(fetch("checkpoint.json"))
+            verdict = verify_checkpoint(document, trusted)
+            checks = [(check.name, check.ok, check.sentence) for check in verdict.checks]
+            if verdict.ok:
+                head = document.checkpoint.statement.head(trusted)
+                at = head.size - 1 if height is None else height
+                link = prove_link(fetch, head, at)
+                said = f"link {link.hex()} stands at height {at} of {head.size - 1}"
+                checks.append(("tiles", True, said))
+                if since is not None:
+                    older = parse_note(read_bounded(since, bounds.NOTE_BYTES_MAX + 1)).head
+                    prove_growth(fetch, older, head)
+                    said = f"the history of {older.size} links is the beginning of this one"
+                    checks.append(("growth", True, said))
+        except Refused as refused:
+            error = Untrusted(f"{tiles} of {origin_of(trusted)} does not verify: {refused.detail}", hint="")  # fmt: skip
+            fail(error, json, EXIT_NOT_VERIFIED)
+            return
+        _tell(checks, json)
+    raise typer.Exit(0 if all(ok for _, ok, _ in checks) else EXIT_NOT_VERIFIED)
+
+
 def _of_note(note: "Note", genesis: "Genesis", witnesses: "list[NoteKey]") -> list[tuple[str, bool, str]]:  # fmt: skip
     from tallystick.network.proofs.checkpoints import check_note
     from tallystick.network.proofs.members import MemberSet
