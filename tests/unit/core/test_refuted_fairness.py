@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from tallystick.network.wire.ids import NodeId
 from tallystick.node.core.events import Wait
+from tallystick.node.core.forwarding import SEND_ON_COUNT
 from tallystick.node.core.messages import Forward
-from tallystick.node.core.replica import SEND_ON_COUNT
 from tests.unit.core.lab import STEADY, Lab
 
 BUSY = replace(STEADY, view_timeout_ms=600, idle_block_ms=200, block_transactions_max=20)
