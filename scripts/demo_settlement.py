@@ -100,11 +100,7 @@ def make_network(stage: Stage, folder: Path, keep: bool, engine: str) -> LocalNe
         network.stop()
         raise
     for name in names:
-        what = (
-            "observer, checks it all"
-            if name == OBSERVER
-            else "member, votes"
-        )
+        what = "observer, checks it all" if name == OBSERVER else "member, votes"
         stage.tell(
             f"{name:10} process {network.running[name].pid:<8} {network.endpoint(name)[0]}   [dim]{what}[/]"
         )
@@ -170,8 +166,8 @@ async def catch_up(stage: Stage, network: LocalNetwork, night: Night) -> None:
     night.caught_up_ms = 1000 * (time.monotonic() - began)
     stage.check(
         mine >= goal,
-        f"{night.leader} is back as process {process.pid}, {goal - first} blocks behind;"
-        f" caught up {night.caught_up_ms:,.0f} ms after its start",
+        f"{night.leader} is back, process {process.pid}, {goal - first} blocks behind;"
+        f" caught up after {night.caught_up_ms:,.0f} ms",
     )
 
 
@@ -303,7 +299,7 @@ def show_how_to_go_on(stage: Stage, network: LocalNetwork) -> None:
     stage.console.print("\n[bold]Try next[/]")
     for line in (
         f"cd {here}",
-        f"{command} status --as bank-a",
+        f"{command} status --token-file tokens/regulator.jwt",
         f"{command} issue {roots['bank-a']} 100.00 USD --as central-bank",
         f"{command} pay {roots['bank-b']} 12.50 USD --as bank-a",
     ):
