@@ -4,6 +4,7 @@ Both get the published vectors and every one-byte mutation of small receipts. Th
 the last check and its sentence, so a step that is missing in one of them shows even where the verdict happens to agree.
 """
 
+import copy
 import json
 import random
 from collections import Counter
@@ -89,6 +90,64 @@ def test_a_receipt_that_ends_early_anywhere_is_refused_alike(other: Other) -> No
     answers = [short(verdict) for verdict in other.receipts(genesis, parts)]
     assert answers == [ours(part, verifier) for part in parts]
     assert not any(isinstance(answer, list) for answer in answers)
+
+
+def test_two_neighbouring_bytes_may_change_places_and_both_refuse_it_alike(other: Other) -> None:
+    case = GENUINE[0]
+    file, genesis = file_of(case), genesis_of(case)
+    swapped = [
+        file[:at] + file[at + 1 : at + 2] + file[at : at + 1] + file[at + 2 :]
+        for at in range(len(file) - 1)
+        if file[at] != file[at + 1]
+    ]
+    verifier = Verifier(genesis_from_json(genesis))
+    answers = [short(verdict) for verdict in other.receipts(genesis, swapped)]
+    assert answers == [ours(each, verifier) for each in swapped]
+    assert not any(answer[0] is True for answer in answers)
+
+
+def places(document: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every value of a JSON document, the document itself left out."""
+    items: Any = ()
+    if isinstance(document, dict):
+        items = document.items()
+    elif isinstance(document, list):
+        items = enumerate(document)
+    for name, value in items:
+        yield (*above, name)
+        yield from places(value, (*above, name))
+
+
+def at_place(document: Any, place: tuple[str | int, ...]) -> Any:
+    for name in place:
+        document = document[name]
+    return document
+
+
+def test_parts_of_two_genuine_receipts_may_be_exchanged_and_both_say_the_same(other: Other) -> None:
+    """Whatever still verifies is one of the two: its transaction and its outcome come from one receipt."""
+    chosen = random.Random(7)
+    cases = [case for case in GENUINE if case["genesis"] == "pbft"]
+    documents = [msgspec.json.decode(file_of(case)) for case in cases]
+    files: list[bytes] = []
+    for one in documents:
+        for two in documents:
+            common = sorted(set(places(one)) & set(places(two)), key=str)
+            for place in chosen.sample(common, 15):
+                mixed = copy.deepcopy(one)
+                at_place(mixed, place[:-1])[place[-1]] = at_place(two, place)
+                files.append(msgspec.json.format(msgspec.json.encode(mixed), indent=2) + b"\n")
+    genesis = genesis_of(cases[0])
+    verifier = Verifier(genesis_from_json(genesis))
+    answers = [short(verdict) for verdict in other.receipts(genesis, files)]
+    assert answers == [ours(each, verifier) for each in files]
+    told = [(each["transaction"], each["outcome"]) for each in documents]
+    for file, answer in zip(files, answers, strict=True):
+        if answer[0] is True:
+            mixed = msgspec.json.decode(file)
+            assert (mixed["transaction"], mixed["outcome"]) in told
+    assert {answer[1] for answer in answers if answer[0] is False} >= {"link", "identity"}
+    assert len(files) > 2_000
 
 
 def changed_geneses(genesis: bytes) -> Iterator[bytes]:
