@@ -114,6 +114,8 @@ def test_the_closing_block_survives_its_leader(lab: Epochs) -> None:
     lab.pass_time(8_000)
     assert [answer.state for answer in lab.told[token]] == ["final"]
     assert {lab.epochs()[node] for node in others} == {1}
+    if first == 1:
+        return  # put out while it was away: nobody lets it in any more, so it stays where it was
     lab.start(first)
     lab.pass_time(5_000)
     assert set(lab.epochs().values()) == {1}
