@@ -18,7 +18,7 @@ def promises(lab: Epochs) -> dict[tuple[object, ...], bytes]:
     for node in lab.boxes:
         for said in lab.said(node):
             if isinstance(said, Vote):
-                place = (node, said.epoch, said.phase, said.view, said.height)
+                place: tuple[object, ...] = (node, said.epoch, said.phase, said.view, said.height)
                 assert found.setdefault(place, said.link) == said.link, place
             elif isinstance(said, ViewChange):
                 place = (node, said.epoch, "leaves", said.view)
