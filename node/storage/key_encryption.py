@@ -21,6 +21,11 @@ KEY_BYTES: Final = 32
 ID_BYTES: Final = 8
 """Enough to tell an operator's keys apart."""
 
+ANEW: Final = (
+    "an observer with an empty data folder, a member under its spare id; peers have the ledger"
+)
+"""What is left to a node whose data nobody can open. A member's guard refuses an empty folder."""
+
 _ID_LABEL: Final = b"tallystick key-encryption key"
 
 
@@ -126,8 +131,8 @@ def _read(path: Path) -> bytes:
             text = file.read(1024)
     except FileNotFoundError:
         raise OperationalError(
-            f"there is no key file {path}. Without it the data of this node cannot be read: restore the file, or give "
-            f"the node an empty data folder and let it fetch the ledger from its peers."
+            f"there is no key file {path}. Without it the data of this node cannot be read: restore the file, or "
+            f"begin anew: {ANEW}."
         ) from None
     except OSError as error:
         raise OperationalError(f"cannot read the key file {path}: {error.strerror}") from None

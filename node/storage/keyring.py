@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tallystick.network.wire.faults import OperationalError, invariant
-from tallystick.node.storage.key_encryption import KEY_BYTES, KeyEncryption
+from tallystick.node.storage.key_encryption import ANEW, KEY_BYTES, KeyEncryption
 
 FILES: Final = ("keyring", "keyring.copy")
 FORMAT: Final = "tallystick-keyring-1"
@@ -225,7 +225,7 @@ def _files(folder: Path) -> list[_File]:
     if not found:
         raise OperationalError(
             f"the keyring in {folder} is damaged: neither {' nor '.join(FILES)} can be read. Restore one of them, or "
-            f"give the node an empty data folder and let it fetch the ledger from its peers."
+            f"begin anew: {ANEW}."
         )
     return found
 

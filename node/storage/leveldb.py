@@ -31,6 +31,9 @@ BLOOM_BITS_PER_KEY = 10
 FILE_BYTES = 8 * 1024 * 1024
 """Size of one table file; the default of 2 MB makes a thousand files of a day."""
 
+ASK_REPAIR = ": `tallystick ledger repair` says what can be done, nothing was changed"
+"""The end of the sentence about a database that does not open; the repair itself leaves it out."""
+
 _UNKNOWN = object()
 
 
@@ -73,7 +76,7 @@ class LevelStore:
             self._let_go()
             raise OperationalError(
                 f"cannot open the database in {path}: {_words(error)}. If this is not for want of rights or room, its files are"
-                f" damaged: `tallystick ledger repair` says what can be done, nothing was changed"
+                f" damaged{ASK_REPAIR}"
             ) from error
         self._read = self._db.get
 

@@ -15,6 +15,7 @@ from tallystick.network.wire.keys import verify_vote
 from tallystick.node.core import schema
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.storage.folder_lock import FolderLock
+from tallystick.node.storage.leveldb import ASK_REPAIR
 from tallystick.node.storage.opening import NodeStore
 from tallystick.node.upkeep.aside import Aside
 from tallystick.node.upkeep.findings import Finding, Level, Progress, silent
@@ -146,7 +147,7 @@ def _opened(node: Node, held: FolderLock) -> NodeStore | None:
     except OperationalError as error:
         if not node.member or node.guard_record is None:
             return None
-        raise Forgotten(f"the database cannot be opened: {error}") from None
+        raise Forgotten(str(error).removesuffix(ASK_REPAIR)) from None
 
 
 def _carry_over(promises: Promises, floor: int, ledger: Ledger, target: NodeStore) -> None:

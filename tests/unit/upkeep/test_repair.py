@@ -268,7 +268,7 @@ def test_a_flipped_bit_in_the_log_is_no_torn_tail(
     flip(log, log.stat().st_size // 2)
     with pytest.raises(OperationalError, match="files are damaged"):
         LevelStore(tmp_path)
-    with pytest.raises(Forgotten, match="cannot be opened"):
+    with pytest.raises(Forgotten, match="cannot open the database"):
         mended(lab, tmp_path, Peer(lab).ask)
     observer = Node(tmp_path, lab.genesis, member=False)
     done = asyncio.run(repair(observer, Peer(lab).ask, check_vote=lab.keys.verify))
