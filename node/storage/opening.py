@@ -19,8 +19,8 @@ from tallystick.node.storage.leveldb import LevelStore
 from tallystick.node.storage.overlay import Pairs
 from tallystick.node.storage.sealed import SealedStore
 
-HEIGHT_TABLES: Final = frozenset((schema.BLOCK, schema.LINK, schema.EPOCH))
-"""What a thief may know of them is how many blocks and epochs there are, and the core walks them in order."""
+HEIGHT_TABLES: Final = frozenset((schema.BLOCK, schema.LINK, schema.EPOCH, schema.CHECKPOINT))
+"""What a thief may know of them is how many blocks, epochs and checkpoints there are; they are walked in order."""
 
 DRAFT: Final = "sealing"
 """A plain database's sealed twin while it is made: thrown away by the next try."""
