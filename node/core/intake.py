@@ -411,8 +411,8 @@ class Intake:
         self.forwarding.keep(digest, len(bodies))
         for body in bodies:
             account = self.ledger.account(body.transaction.account)
-            bank = account.participant if account is not None else STRANGER
-            self._wait(body, bank, entry, digest)
+            mine = account is not None and meets(account, body.transaction.witnesses)
+            self._wait(body, account.participant if account and mine else STRANGER, entry, digest)
 
     def _news(self, bodies: list[CheckedBody]) -> list[CheckedBody]:
         """What neither waits nor was ordered before, nor is past its deadline."""

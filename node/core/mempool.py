@@ -28,7 +28,7 @@ GONE_REMEMBERED = 65_536
 """Body ids of transactions that became final: copies of them are still on their way for some seconds."""
 
 STRANGER = -1
-"""The bank under which transactions of unknown accounts wait."""
+"""The bank under which transactions of unknown accounts wait, and such as their account's keys did not sign."""
 
 
 class Waiting(Struct, gc=False):
@@ -144,12 +144,13 @@ class Mempool:
 
     def take(self, transactions_max: int, work_max: int) -> list[CheckedBody]:
         """The next block's transactions: the bank with the oldest first, something of each bank, of each its oldest first.
-        They stay known until `remove` or `put_back`."""
+        Strangers' come last: one that bears a payment's digest must not keep its place. They stay known until `remove` or `put_back`."""
         taken: list[CheckedBody] = []
         digests: set[bytes] = set()
         work = 0
-        oldest_first = sorted((number, bank) for bank, (_, number) in self.heads().items())
-        queues = {bank: iter(self._banks[bank].values()) for _, bank in oldest_first}
+        heads = self.heads()
+        oldest_first = sorted(heads, key=lambda bank: (bank == STRANGER, heads[bank][1]))
+        queues = {bank: iter(self._banks[bank].values()) for bank in oldest_first}
         share = 1  # first one of each: no bank's heavy ones take the room of another's only one
         while queues and len(taken) < transactions_max:
             work_share = max(1, (work_max - work) // len(queues))

@@ -28,12 +28,12 @@ from tallystick.consensus.raft.messages import Append, Nack
 from tallystick.consensus.raft.state import RaftState
 from tallystick.contracts import authority, machine
 from tallystick.network.wire.ids import Height, NodeId, View
-from tallystick.node.core import fairness
+from tallystick.node.core import fairness, mempool
 from tests.explorer import test_explorer
 from tests.mutants.killers import play, scenario
 from tests.mutants.planted import MUTANTS, mutant
 from tests.unit.contracts import test_machine
-from tests.unit.core import test_fairness, test_raft_epochs
+from tests.unit.core import test_fairness, test_raft_epochs, test_refuted_share
 from tests.unit.raft import test_elections, test_epochs, test_operations
 
 # -- Raft --------------------------------------------------------------------------------------------------------------
@@ -299,6 +299,19 @@ def votes_before_it_executes(patch: pytest.MonkeyPatch) -> None:
 def censoring_leader_stays(patch: pytest.MonkeyPatch) -> None:
     """A leader fills its blocks with payments of its friends, and nobody minds (P28)."""
     patch.setattr(fairness.Fairness, "served_by", lambda *_: None)
+
+
+@mutant(play(test_fairness.test_what_the_leader_cannot_have_heard_yet_is_not_held_against_it))
+def a_leader_owes_what_it_never_heard_of(patch: pytest.MonkeyPatch) -> None:
+    """Whatever came in here counts, sent on or not: who keeps a payment from the leader alone takes its view (P28)."""
+    honest = fairness.Fairness.sent_on
+    patch.setattr(fairness.Fairness, "sent_on", lambda at, _: honest(at, at.pool.arrived))
+
+
+@mutant(play(test_refuted_share.test_forged_copies_of_one_payment_do_not_hold_it_up))
+def forged_copies_have_the_banks_turn(patch: pytest.MonkeyPatch) -> None:
+    """A copy under a stranger's key is taken before the payment, in one block after the other (P28)."""
+    patch.setattr(mempool, "STRANGER", -2)
 
 
 @mutant(play(test_machine.test_exactly_the_threshold_of_keys_signs))
