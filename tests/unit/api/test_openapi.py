@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,8 @@ def test_the_plain_form_names_fields_and_writes_bytes_as_hex() -> None:
     assert plain({1: (b"\x01", None, True)}) == {"1": ["01", None, True]}
     with pytest.raises(TypeError, match="no JSON form for object"):
         plain(object())
+
+
+def test_every_route_stands_on_the_page_for_people() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text("utf-8")
+    assert [route.path for route in ROUTES if f"{route.path}`" not in page] == []
