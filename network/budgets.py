@@ -35,7 +35,7 @@ BUDGETS: Mapping[Channel, ChannelBudget] = {
     Channel.BODIES: ChannelBudget(Rate(32 * MEGABYTE, 32 * MEGABYTE), Rate(5_000, 10_000)),
     # A follower that catches up at 10,000 transfers/s asks for 5 MB/s of blocks.
     Channel.CATCH_UP: ChannelBudget(Rate(32 * MEGABYTE, 32 * MEGABYTE), Rate(1_000, 2_000)),
-    # A checkpoint of every block would be 500 shares/s; each may cost its hearer 3 ms, so a peer has 50.
+    # 500 blocks/s with a checkpoint at every tenth, the most that genesis may ask for, are 50 shares/s.
     Channel.CHECKPOINTS: ChannelBudget(Rate(16 * 1_024, 64 * 1_024), Rate(50, 200)),
 }
 

@@ -73,8 +73,8 @@ class Parameters(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
     block_transactions_max: Annotated[int, Meta(ge=1, le=bounds.BLOCK_TRANSACTIONS_MAX)] = 2_000
     block_work_max: Annotated[int, Meta(ge=10, le=1_000_000)] = 40_000
     """Work units of one block; see `tallystick.contracts.machine.work_of`."""
-    checkpoint_blocks: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
-    """Every height that this divides is a checkpoint's."""
+    checkpoint_blocks: Annotated[int, Meta(ge=10, le=1_000_000)] = 100
+    """Every height that this divides is a checkpoint's. At 500 blocks/s the least of it fills a peer's budget of shares."""
     checkpoint_ms: Annotated[int, Meta(ge=100, le=86_400_000)] = 10_000
     """So is the first height of each such stretch of block time: an idle network has checkpoints, too."""
 

@@ -39,7 +39,7 @@ const PARAMETERS = struct("Parameters", {
   pipeline: int(1n, 8n),
   block_transactions_max: int(1n, 4_096n),
   block_work_max: int(10n, 1_000_000n),
-  checkpoint_blocks: int(1n, 1_000_000n),
+  checkpoint_blocks: int(10n, 1_000_000n),
   checkpoint_ms: int(100n, 86_400_000n),
 });
 const PARTICIPANT = struct("Participant", {

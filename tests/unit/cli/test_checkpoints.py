@@ -27,10 +27,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNetwork]:
         mount(app)
         _mount_node()
     folder = tmp_path_factory.mktemp("checkpoints")
-    parameters = Parameters(idle_block_ms=50, checkpoint_blocks=5)
+    parameters = Parameters(idle_block_ms=50, checkpoint_blocks=10)
     with RealNetwork(folder, parameters) as running:
         deadline = time.monotonic() + 30
-        while newest(running) < 10 and time.monotonic() < deadline:
+        while newest(running) < 20 and time.monotonic() < deadline:
             time.sleep(0.05)
         yield running
 
@@ -66,7 +66,7 @@ def test_what_show_keeps_verify_proves_as_document_and_as_note(network: RealNetw
     asked = ("--config", config_of(network), "--token", network.folder / "tokens" / "regulator.jwt")
     for name, more in (("c.json", ()), ("c.note", ("--note",))):
         file = network.folder / name
-        assert run("checkpoint", "show", *asked, "--height", 5, "--out", file, *more)[0] == 0
+        assert run("checkpoint", "show", *asked, "--height", 10, "--out", file, *more)[0] == 0
         code, said = run("checkpoint", "verify", file, "--genesis", genesis)
         assert (code, "VERIFIED" in said) == (0, True), said
         data = bytearray(file.read_bytes())
@@ -74,9 +74,9 @@ def test_what_show_keeps_verify_proves_as_document_and_as_note(network: RealNetw
         file.write_bytes(data)
         code, said = run("checkpoint", "verify", file, "--genesis", genesis)
         assert code == 1, said
-    code, said = run("checkpoint", "show", *asked, "--height", 6)
+    code, said = run("checkpoint", "show", *asked, "--height", 11)
     assert code == 1
-    assert "no checkpoint at height 6" in said
+    assert "no checkpoint at height 11" in said
 
 
 def test_two_certified_heights_are_proven_consistent_and_others_are_refused(

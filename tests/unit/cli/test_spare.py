@@ -65,7 +65,10 @@ def test_the_commands_say_what_they_need(old: NodeConfig) -> None:
     folder = old.source.parent.parent / "bank-b-600"
     shown = CliRunner().invoke(node_app, ["prepare-spare", "--config", str(old.source), "--spare", "600", "--folder", str(folder)])  # fmt: skip
     assert shown.exit_code == 0, shown.output
-    assert "tallystick members activate-spare --as bank-b --member 1 --spare 600 --vote-key " in shown.output.replace("\n", " ")
+    assert (
+        "tallystick members activate-spare --as bank-b --member 1 --spare 600 --vote-key "
+        in shown.output.replace("\n", " ")
+    )
     assert (folder / "keys" / "guard").is_file()
     wrong = CliRunner().invoke(members.app, ["change", "--joining", "7:bank", "--as", "x", "--network", str(Path("none"))])  # fmt: skip
     assert wrong.exit_code == 2

@@ -119,3 +119,13 @@ def test_the_statement_names_its_chain_lane_epoch_height_link_and_root() -> None
     assert len(said()) == 112
     names = ("chain", "lane", "epoch", "height", "link", "root")
     assert len({said(), *(said(**{name: 9}) for name in names)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("checkpoint_blocks", 10, 1_000_000), ("checkpoint_ms", 100, 86_400_000)],
+)
+def test_how_often_is_bounded_on_both_sides(name: str, low: int, high: int) -> None:
+    for value, good in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
+        document = replace(GOOD, parameters=replace(GOOD.parameters, **{name: value}))
+        assert (validate_genesis(document) == []) is good

@@ -45,7 +45,7 @@ def test_any_bytes_are_the_frame_they_unpack_to_or_refused(data: bytes) -> None:
     assert pack(channel, payload) == data
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x04", b"\xff payload"])
+@pytest.mark.parametrize("frame", [b"", b"\x05", b"\xff payload"])
 def test_no_channel_or_an_unknown_one_is_refused(frame: bytes) -> None:
     with pytest.raises(Refused) as caught:
         unpack(frame)
