@@ -128,7 +128,7 @@ def found(plan: Plan, now_ms: int) -> Founded:
     members = tuple(_make_member(plan, index) for index in range(plan.members))
     observer = plan.folder / "observers" / REGULATOR
     (observer / "keys").mkdir(parents=True, mode=0o700)
-    (observer / "data").mkdir()
+    (observer / "data").mkdir(mode=0o700)
     make_key_file(observer / "keys" / "storage.key")
     observer_key_hash = make_identity(
         REGULATOR, observer / "keys" / "tls.key", observer / "keys" / "tls.crt"
@@ -152,7 +152,7 @@ def _make_member(plan: Plan, index: int) -> Member:
     node = plan.folder / "nodes" / name
     keys = node / "keys"
     keys.mkdir(parents=True, mode=0o700)
-    (node / "data").mkdir()
+    (node / "data").mkdir(mode=0o700)
     vote_key = write_vote_key(keys / "vote.key")
     GuardFile.create(keys / "guard")
     make_key_file(keys / "storage.key")

@@ -50,7 +50,7 @@ def prepare_spare(old: NodeConfig, spare: int, folder: Path, peer_port: int, api
     _approved(old, spare)
     keys = folder / "keys"
     keys.mkdir(parents=True, mode=0o700)
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(mode=0o700)
     vote_key = write_vote_key(keys / "vote.key")
     GuardFile.create(keys / "guard")
     for source in old.storage.sources:

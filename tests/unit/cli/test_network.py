@@ -77,6 +77,9 @@ def test_secrets_are_readable_by_their_owner_alone(made: Path) -> None:
     ]
     assert len(secret) == 4 * 4 + 6 * 2 + 8 + 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
+    folders = [*made.glob("*/*/keys"), *made.glob("*/*/data")]
+    assert len(folders) == 2 * (4 + 1)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
 
 
 def test_keystores_open_with_their_passwords_and_hold_the_root_keys(made: Path) -> None:
