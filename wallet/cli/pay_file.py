@@ -83,7 +83,7 @@ def pay_file(who: Who, job: FileJob, json: bool) -> None:
         journal = Journal.open(job.journal, wallet.digester)
         payments = _without_conflicts(payments, journal, wallet)
         if payments.faults and not (job.skip_bad and payments.lines):
-            _show_faults(job, payments.faults, json)
+            _show_faults(job, payments, json)
             raise typer.Exit(USAGE)
         ends = _run(wallet, job, journal, payments.lines, json)
         _write_results(job, payments.lines, ends, wallet)
@@ -205,7 +205,9 @@ def _without_conflicts(payments: PaymentFile, journal: Journal, wallet: "Wallet"
     return PaymentFile(tuple(lines), tuple(ordered), payments.columns)
 
 
-def _show_faults(job: FileJob, faults: Sequence[Fault], json: bool) -> None:
+def _show_faults(job: FileJob, payments: PaymentFile, json: bool) -> None:
+    faults = payments.faults
+    others = ", or say --skip-bad to pay the others" if payments.lines else ""
     if json:
         shown = [
             {"line": each.line, "column": each.column or None, "position": each.position or None, "sentence": each.sentence}
@@ -214,7 +216,7 @@ def _show_faults(job: FileJob, faults: Sequence[Fault], json: bool) -> None:
         error = {
             "code": "BAD_FILE",
             "sentence": f"{job.file}: {len(faults)} faults; nothing was sent",
-            "hint": "Correct the lines, or say --skip-bad.",
+            "hint": f"Correct the lines{others}.",
         }
         show_json({"error": error, "faults": shown})
         return
@@ -222,9 +224,7 @@ def _show_faults(job: FileJob, faults: Sequence[Fault], json: bool) -> None:
         typer.secho(f"{job.file}: {fault}", fg="red", err=True)
     if len(faults) > FAULTS_SHOWN:
         typer.echo(f"… and {len(faults) - FAULTS_SHOWN} more; --json lists all", err=True)
-    typer.echo(
-        "Nothing was sent. Correct the lines, or say --skip-bad to pay the others.", err=True
-    )
+    typer.echo(f"Nothing was sent. Correct the lines{others}.", err=True)
 
 
 def _write_results(

@@ -162,6 +162,14 @@ def test_a_file_with_a_bad_line_sends_nothing_and_names_line_and_column(desk: De
     assert not path.with_name("payments.csv.journal").exists()
 
 
+def test_nobody_is_told_to_skip_the_line_that_names_the_columns(desk: Desk) -> None:
+    path = desk.folder / "payments.csv"
+    path.write_text("id,creditor\na,b\n", "utf-8")
+    done = desk.run("pay", "--file", str(path))
+    assert (done.exit_code, "missing columns" in done.stderr) == (2, True)
+    assert done.stderr.endswith("Nothing was sent. Correct the lines.\n")
+
+
 def test_a_file_with_a_bad_line_pays_the_others_when_told_so(desk: Desk) -> None:
     path = desk.file(
         f"a,{desk.creditor},4.00,USD", f"b,{desk.creditor},4.001,USD", f"c,{desk.creditor},5.00,USD"
