@@ -40,7 +40,6 @@ class _Parked:
     request: Judge
     data: BlockData
     first_seen_ms: int
-    missing: list[BodyId] = field(default_factory=list)
     wake_ms: int | None = None
 
 
@@ -54,6 +53,10 @@ class Judging:
     """Body id → when to ask (again)."""
     wanted_blocks: dict[Link, int] = field(default_factory=dict)
     _parked: dict[Link, _Parked] = field(default_factory=dict)
+    _lacking: dict[Link, set[BodyId]] = field(default_factory=dict)
+    """What is still missing of each block that was looked through: it is not looked through again before all has come."""
+    _ask_ms: int = 0
+    """No wanted body is to be asked for before."""
     _asked: int = 0
 
     def judge(self, request: Judge, now_ms: int, step: Step) -> Judged | None:
@@ -93,6 +96,7 @@ class Judging:
     def view_entered(self) -> None:
         """The engine asks anew for whatever it still wants to know."""
         self._parked.clear()
+        self._lacking.clear()
         self.wanted_bodies.clear()
         self.wanted_blocks.clear()
 
@@ -106,6 +110,7 @@ class Judging:
             link for link, kept in self._parked.items() if kept.data.header.height <= height
         ]:
             del self._parked[link]
+        self._lacking.clear()
         if not self._parked and not keep_wants:
             self.wanted_bodies.clear()
             self.wanted_blocks.clear()
@@ -128,6 +133,8 @@ class Judging:
     def _verdict(
         self, link: Link, parked: _Parked, now_ms: int, step: Step
     ) -> tuple[Verdict, Link] | None:
+        if self._lacking.get(link):
+            return None
         ledger, data, header = self.ledger, parked.data, parked.data.header
         parent = Link(header.parent_link)
         if not self._well_formed(data):
@@ -148,7 +155,7 @@ class Judging:
             age = parked.request.view_age
             if block_time.too_late(header.time_ms, parked.first_seen_ms, age, parameters):
                 return Verdict.REFUSE, link
-        bodies = self._bodies(data, now_ms)
+        bodies = self._bodies(link, data, now_ms)
         if bodies is None:
             return None
         fault = ledger.block_fault(parent, header.time_ms, bodies)
@@ -188,8 +195,10 @@ class Judging:
             step.note("poison-block", height=data.header.height, error=str(error))
             return None
 
-    def _bodies(self, data: BlockData, now_ms: int) -> list[CheckedBody] | None:
+    def _bodies(self, link: Link, data: BlockData, now_ms: int) -> list[CheckedBody] | None:
         """The block's transactions from the pool, or None: then the missing ones are wanted."""
+        if self._lacking.get(link):
+            return None
         bodies: list[CheckedBody] = []
         missing: list[BodyId] = []
         for body_id in data.body_ids():
@@ -198,9 +207,14 @@ class Judging:
                 missing.append(body_id)
             else:
                 bodies.append(waiting.body)
+        self._lacking[link] = set(missing)
+        if not missing:
+            return bodies
+        ask_ms = now_ms + ASK_AFTER_MS
+        self._ask_ms = min(self._ask_ms, ask_ms) if self.wanted_bodies else ask_ms
         for body_id in missing:
-            self.wanted_bodies.setdefault(body_id, now_ms + ASK_AFTER_MS)
-        return None if missing else bodies
+            self.wanted_bodies.setdefault(body_id, ask_ms)
+        return None
 
     def stand_on(self, link: Link, now_ms: int, step: Step) -> bool:
         """Make sure that `link` is executed, its ancestors first; False while something is missing."""
@@ -216,7 +230,7 @@ class Judging:
         parent = Link(data.header.parent_link)
         if not self.stand_on(parent, now_ms, step):
             return False
-        bodies = self._bodies(data, now_ms)
+        bodies = self._bodies(link, data, now_ms)
         if bodies is None:
             return False
         layer = self._execute(parent, data, bodies, step)
@@ -230,22 +244,30 @@ class Judging:
         """(whom, bodies, blocks) to ask for now; the next member each time."""
         if not peers or not (self.wanted_bodies or self.wanted_blocks):
             return None
-        due = [body_id for body_id, at_ms in self.wanted_bodies.items() if at_ms <= now_ms]
-        ids: list[BodyId] = []
-        for body_id in due:
-            if is_on_its_way(body_id):
-                self.wanted_bodies[body_id] = now_ms + ASK_AFTER_MS
-            elif len(ids) < bounds.BODIES_PER_FRAME_MAX:
-                ids.append(body_id)
+        ids = self._bodies_to_ask_for(now_ms, is_on_its_way) if now_ms >= self._ask_ms else []
         links = [link for link, at_ms in self.wanted_blocks.items() if at_ms <= now_ms]
         if not ids and not links:
             return None
-        for body_id in ids:
-            self.wanted_bodies[body_id] = now_ms + ASK_AGAIN_MS
         for link in links:
             self.wanted_blocks[link] = now_ms + ASK_AGAIN_MS
         self._asked += 1
         return peers[self._asked % len(peers)], tuple(ids), tuple(links)
+
+    def _bodies_to_ask_for(
+        self, now_ms: int, is_on_its_way: Callable[[BodyId], bool]
+    ) -> list[BodyId]:
+        """Those that are due, as many as one question may hold; each is due again later."""
+        ids: list[BodyId] = []
+        for body_id, at_ms in self.wanted_bodies.items():
+            if at_ms > now_ms:
+                continue
+            if is_on_its_way(body_id):
+                self.wanted_bodies[body_id] = now_ms + ASK_AFTER_MS
+            elif len(ids) < bounds.BODIES_PER_FRAME_MAX:
+                self.wanted_bodies[body_id] = now_ms + ASK_AGAIN_MS
+                ids.append(body_id)
+        self._ask_ms = min(self.wanted_bodies.values(), default=0)
+        return ids
 
     def last_asked(self, peers: list[NodeId]) -> NodeId | None:
         """Who was asked last, if anybody was."""
@@ -257,12 +279,18 @@ class Judging:
         moments = [parked.wake_ms for parked in self._parked.values() if parked.wake_ms is not None]
         return min(moments, default=None)
 
-    def came(self, body_id: BodyId) -> None:
-        self.wanted_bodies.pop(body_id, None)
+    def came(self, ids: list[BodyId]) -> None:
+        """These are in the pool now."""
+        if self.wanted_bodies:
+            for body_id in ids:
+                self.wanted_bodies.pop(body_id, None)
+            for lacking in self._lacking.values():
+                lacking.difference_update(ids)
 
     @property
     def deadline_ms(self) -> int | None:
         moments = [parked.wake_ms for parked in self._parked.values() if parked.wake_ms is not None]
-        moments.extend(self.wanted_bodies.values())
+        if self.wanted_bodies:
+            moments.append(self._ask_ms)
         moments.extend(self.wanted_blocks.values())
         return min(moments, default=None)

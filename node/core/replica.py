@@ -216,8 +216,7 @@ class Replica:
         """What any event may have made possible."""
         intake, judging = self.intake, self.judging
         if intake.came:
-            for body_id in intake.came:
-                judging.came(body_id)
+            judging.came(intake.came)
             intake.came.clear()
             if judging.waits or self.catch_up.behind:
                 self._retry_judging(now_ms)

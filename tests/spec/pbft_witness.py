@@ -40,6 +40,8 @@ class Witness:
     _known: dict[int, Certificate] = field(default_factory=dict)
     _shown: dict[tuple[int, int], set[Certificate]] = field(default_factory=dict)
     _tips: dict[int, set[Certificate]] = field(default_factory=dict)
+    _opened_honestly: set[int] = field(default_factory=set)
+    """Views whose own leader was heard to open them: what others pass on may be one of a liar's several new views."""
     _parents: dict[Link, Link] = field(default_factory=dict)
     _committed: dict[Link, int] = field(default_factory=dict)
 
@@ -109,8 +111,8 @@ class Witness:
         """A liar shows each member another new view, and nobody else hears of it: any certified tip may have been in it."""
         if before or view == 0 or not (self.unseen or view % self.members in self.liars):
             return
-        if self.unseen and view in self._tips:
-            return  # an honest leader's, or one that an honest member has passed on
+        if view in self._opened_honestly:
+            return
         for earlier in range(view):
             if self._supported(Phase.PREPARE, earlier, vote.height, vote.link):
                 self._tips.setdefault(view, set()).add((earlier, vote.height, vote.link))
@@ -178,6 +180,8 @@ class Witness:
             len(unsaid) <= self.unseen, signer, f"shows view changes that {unsaid} never signed"
         )
         self._tips.setdefault(view, set()).update(self.rules.tips([each for _, each in shown]))
+        if signer == view % self.members and signer not in self.liars:
+            self._opened_honestly.add(view)
 
     def _of(self, certificate: Shown | None) -> Certificate:
         if certificate is None:
