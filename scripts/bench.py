@@ -179,6 +179,8 @@ def flood(
 
 def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[str, Any]:
     network = LocalNetwork.init(folder / "four", members=4, engine=options.engine)
+    if options.plain:
+        network.leave_plain()
     network.start_all(observer=False)
     load = Loader(network)
     try:
@@ -197,6 +199,7 @@ def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[st
             "signature_check_us": round(full.signature_check_us, 2),
             "cpu_ratio": round(full.cpu_ratio, 3),
             "engine": options.engine,
+            "sealed": not options.plain,
             "whole_check_us": round(full.check_us, 2),
             "load": facts,
         }
@@ -217,6 +220,8 @@ def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[st
 def measure_one(folder: Path, options: argparse.Namespace, say: Any) -> dict[str, Any]:
     say("one node: as much as it takes for 10 s")
     network = LocalNetwork.init(folder / "one", members=1, engine=options.engine)
+    if options.plain:
+        network.leave_plain()
     network.start_all(observer=False)
     load = Loader(network)
     try:
@@ -246,7 +251,7 @@ def table(result: dict[str, Any]) -> Table:
         "figure",
         "value",
         "wanted",
-        title=f"four {result['engine']} nodes and the load on this machine",
+        title=f"four {result['engine']} nodes{'' if result['sealed'] else ' with plain data folders'} and the load on this machine",
         title_justify="left",
     )
     show.add_row("settled per second", f"{result['settled_per_s']:,.0f}", "≥ 4,500")
@@ -292,6 +297,9 @@ def main() -> int:
     parser.add_argument("--latency-seconds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=200, help="payments of one request")
     parser.add_argument("--kills", type=int, default=3, help="how often the leader is killed")
+    parser.add_argument(
+        "--plain", action="store_true", help="data folders that are not sealed, to compare"
+    )
     parser.add_argument("--quick", action="store_true", help="no flood, no kills, no single node")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="leave the folder with the nodes' logs")

@@ -111,6 +111,15 @@ class LocalNetwork:
     def token(self, principal: str) -> str:
         return (self.folder / "tokens" / f"{principal}.jwt").read_text().strip()
 
+    def leave_plain(self) -> None:
+        """Before the first start: the data folders are not sealed, so that one can measure what sealing costs."""
+        for name in [*self.members, OBSERVER]:
+            config = self.folder_of(name) / "node.toml"
+            kept = config.read_text().replace("[storage]\n", "").splitlines(keepends=True)
+            config.write_text(
+                "".join(line for line in kept if not line.startswith('key = "file:keys/storage'))
+            )
+
     def start(self, name: str) -> Running:
         """Start one node; its output goes to node.log in its folder."""
         config = self.folder_of(name) / "node.toml"
