@@ -79,6 +79,8 @@ class Witness:
         self._hold(known == candidate, voter, f"votes for {known} and {candidate} in term {term}")
 
     def _voted(self, voter: int, term: int, candidate: int) -> None:
+        if self._votes.get((term, voter)) == candidate:
+            return  # said again, as to a question that came twice: its log may have grown since
         ask = self._asks.get((term, candidate))
         if ask is None:
             raise NotAllowed(f"member {voter} votes for {candidate}, which does not stand")
