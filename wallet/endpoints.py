@@ -6,6 +6,7 @@ Not here: what an answer means (`answers`), whether it is true (`checking`).
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
@@ -189,7 +190,9 @@ class Endpoints:
         """Close every connection."""
         for endpoint in (*self._all, *self.watched):
             if endpoint.session is not None:
-                await endpoint.session.close()
+                # Python before 3.11.3 fails so at a TLS connection that is gone already: nothing is left to close.
+                with contextlib.suppress(AttributeError):
+                    await endpoint.session.close()
                 endpoint.session = None
         await asyncio.sleep(0)  # lets TLS transports say goodbye
 
