@@ -37,10 +37,10 @@ from tallystick.network.proofs.evidence import (
     Said,
     about_block,
     about_view,
-    evidence_to_bytes,
     signed_bytes,
     sorted_pair,
 )
+from tallystick.network.proofs.evidence_file import EvidenceFile, evidence_to_bytes
 from tallystick.network.proofs.merkle import Log, Tree, leaf_hash
 from tallystick.network.proofs.receipts import (
     BLOCK_PROOF,
@@ -66,7 +66,7 @@ from tallystick.network.wire.blocks import (
 )
 from tallystick.network.wire.frames import Channel, pack, pack_many
 from tallystick.network.wire.genesis import GENESIS, genesis_to_json
-from tallystick.network.wire.ids import Height, Link, NodeId, View
+from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.membership import EPOCH_MEMBERS, members_digest
 from tallystick.network.wire.readable import to_readable
 from tallystick.network.wire.signing import Phase
@@ -182,29 +182,32 @@ def signed_vectors(network: Network, link: Link, parent: Link) -> dict[str, Any]
     return {name: {"message": each, "signature": key.sign(each)} for name, each in messages.items()}
 
 
+def evidence_pair(
+    network: Network, epoch: int, signer: int, place: tuple[Kind, View, Height], *said: Said
+) -> Evidence:
+    """Both statements, signed by this member for this place."""
+    kind, view, height = place
+    key, where = vote_key(0x10 + signer), (network.chain, LANE, Epoch(epoch))
+    draft = Evidence(1, *where, NodeId(signer), kind, view, height, *sorted_pair(*said))
+    one, two = (
+        replace(each, signature=key.sign(signed_bytes(draft, each)))
+        for each in (draft.first, draft.second)
+    )
+    return replace(draft, first=one, second=two)
+
+
 def evidence_vectors(network: Network, link: Link, parent: Link) -> dict[str, Any]:
     """Member 0 COMMITs to two blocks, and leaves for view 1 with and without a certificate."""
-    key, other = vote_key(0x10), Link(sha256(b"other").digest())
-    place = network.chain, LANE, EPOCH
-
-    def pair(kind: Kind, view: View, height: Height, *said: Said) -> Evidence:
-        draft = Evidence(1, *place, NodeId(0), kind, view, height, *sorted_pair(*said))
-        one, two = (
-            replace(each, signature=key.sign(signed_bytes(draft, each)))
-            for each in (draft.first, draft.second)
-        )
-        return replace(draft, first=one, second=two)
-
-    unsigned = bytes(64)
+    unsigned, other = bytes(64), Link(sha256(b"other").digest())
     blocks = [about_block(each, parent, unsigned) for each in (link, other)]
     shown = about_view(Phase.COMMIT, VIEW, HEIGHT, link, unsigned)
     nothing = about_view(0, 0, 0, bytes(32), unsigned)
-    commits = pair(Kind.COMMIT, VIEW, HEIGHT, *blocks)
-    changes = pair(Kind.VIEW_CHANGE, View(1), Height(0), shown, nothing)
+    commits = evidence_pair(network, 0, 0, (Kind.COMMIT, VIEW, HEIGHT), *blocks)
+    leaving = Kind.VIEW_CHANGE, View(1), Height(0)
     return {
         "commits": EVIDENCE.encode(commits),
-        "view_changes": EVIDENCE.encode(changes),
-        "commits_file": evidence_to_bytes(commits).decode(),
+        "view_changes": EVIDENCE.encode(evidence_pair(network, 0, 0, leaving, shown, nothing)),
+        "commits_file": evidence_to_bytes(EvidenceFile(commits)).decode(),
     }
 
 
@@ -275,7 +278,7 @@ def block_vectors(
 def epoch_vectors(
     network: Network, paid: Transaction, parent: Header, parent_result: Result, history: Log
 ) -> dict[str, Any]:
-    """Block 3 closes epoch 0, and a receipt of block 4, which the members of epoch 1 signed."""
+    """Block 3 closes epoch 0; a receipt of block 4, which the members of epoch 1 signed; and the spare's two PREPAREs there."""
     members, activation = members_of_epoch_1(network), example_changes(network)[1]
     above, empty = link_of(parent, parent_result), Tree([]).root
     history.append(leaf_hash(above))
@@ -296,10 +299,13 @@ def epoch_vectors(
     executed = Result(parent_result.state_root, Tree([leaf_hash(OUTCOME.encode(outcome))]).root)
     signed = commit_certificate(network, first, link_of(first, executed), (0, 2, 101))
     proof = BlockProof(first, executed, signed, None, (step,))
+    voted = [about_block(each, link, bytes(64)) for each in (signed.link, above)]
+    evidence = evidence_pair(network, 1, 101, (Kind.PREPARE, VIEW, Height(4)), *voted)
     return {
         "members_of_epoch_1": EPOCH_MEMBERS.encode(members),
         "next_epoch": members_digest(members),
         "receipt_epoch_1": RECEIPT.encode(Receipt(1, encode(paid), outcome, (), (), proof)),
+        "evidence_epoch_1_file": evidence_to_bytes(EvidenceFile(evidence, (step,))).decode(),
     }
 
 

@@ -3,17 +3,16 @@
 Decided here: which two statements convict their signer, from their bytes and its key alone. Each pair is one that the
 double-sign guard of an honest member never signs, whatever crashes, restarts and view changes lie between them: one proposal,
 one PREPARE and one COMMIT for each (view, height), one VIEW-CHANGE and one NEW-VIEW for each view, all within one epoch.
-Not here: how it is found and kept (`consensus.accountability.evidence`). Raft's members only crash: there is no claim.
+Not here: how it is found and kept (`consensus.accountability.evidence`), its file and who was a member when (`evidence_file`).
+Raft's members only crash: there is no claim.
 """
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
-from tallystick.network.proofs.document import from_document, to_document
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.wire import signing
 from tallystick.network.wire.codec import Codec
@@ -23,9 +22,6 @@ from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.transactions import SignatureBytes
 
 VERSION: Final = 1
-FORMAT: Final = "tallystick/evidence"
-FILE_BYTES_MAX: Final = 16 * 1024
-"""A file is about 1.3 kB; anything much larger is none."""
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 U64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -180,43 +176,3 @@ def verify_evidence(
     if key is None:
         raise Refused(RejectReason.BAD_PROOF, f"{evidence.signer} is no member of that epoch")
     check_evidence(evidence, chain, lane, key, verify)
-
-
-# -- the file ----------------------------------------------------------------------------------------------------------
-
-
-def evidence_to_document(evidence: Evidence) -> dict[str, Any]:
-    """JSON by field names; bytes in hex, the kind by name."""
-    return {"format": FORMAT} | to_document(evidence) | {"kind": Kind(evidence.kind).name}
-
-
-def evidence_from_document(document: object) -> Evidence:
-    """The inverse, as strict as a receipt's, or `Refused`."""
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise Refused(RejectReason.MALFORMED, f"the document is not a {FORMAT}")
-    fields = {name: value for name, value in document.items() if name != "format"}
-    numbers = {kind.name: kind.value for kind in Kind}
-    name = fields.get("kind")
-    if not isinstance(name, str) or name not in numbers:
-        raise Refused(RejectReason.MALFORMED, "kind: not a known name")
-    return from_document(Evidence, EVIDENCE, fields | {"kind": numbers[name]})
-
-
-def evidence_from_bytes(data: bytes) -> Evidence:
-    """The evidence of a file, or `Refused`."""
-    if len(data) > FILE_BYTES_MAX:
-        raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=FILE_BYTES_MAX)
-    if data.count(b"[") + data.count(b"{") > 8:
-        raise Refused(RejectReason.MALFORMED, "the file opens more objects than evidence has")
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused(RejectReason.MALFORMED, f"not JSON: {error}") from None
-    return evidence_from_document(document)
-
-
-def evidence_to_bytes(evidence: Evidence) -> bytes:
-    """The file."""
-    return (
-        msgspec.json.format(msgspec.json.encode(evidence_to_document(evidence)), indent=2) + b"\n"
-    )

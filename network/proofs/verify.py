@@ -165,12 +165,17 @@ class Verifier:
         return self._verdict(checks, block)
 
     def signed_by_members(
-        self, epochs: tuple[EpochStep, ...], height: int, signed: Callable[[MemberSet], str]
+        self,
+        epochs: tuple[EpochStep, ...],
+        height: int,
+        signed: Callable[[MemberSet], str],
+        name: str = "certificate",
     ) -> Verdict:
-        """The verdict on a statement about `height` that the members to whom `epochs` lead have signed (`signed` says how)."""
+        """The verdict on a statement about `height` that members to whom `epochs` lead have signed (`signed` says how, and is
+        the check called `name`)."""
         steps: list[Step] = [
             ("members", lambda: self._walk(epochs)),
-            ("certificate", lambda: signed(self._members)),
+            (name, lambda: signed(self._members)),
         ]
         checks = _run(steps)
         if not checks[-1].ok:

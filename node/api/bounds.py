@@ -59,3 +59,6 @@ QUOTA_PRINCIPALS_MAX = 8_192
 
 LINKS_PER_ANSWER_MAX = 2_048
 """Links of one answer: 64 KiB, and a few milliseconds of the loop's time."""
+
+EVIDENCE_BYTES_PER_ANSWER_MAX = 1024 * 1024
+"""JSON of one answer's evidence, unless its first document alone is larger: 1,000 of epoch 0, 250 of epoch 1."""

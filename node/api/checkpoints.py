@@ -19,7 +19,7 @@ _HEIGHT_MAX: Final = 2**63 - 1
 
 
 def height_of(name: str, text: str) -> int:
-    """A height from a path or a query, or `Refused(BAD_REQUEST)`."""
+    """A height (or another place in an order) from a path or a query, or `Refused(BAD_REQUEST)`."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= _HEIGHT_MAX):
         raise Refused(RejectReason.BAD_REQUEST, f"{name} is a decimal number below 2**63.")
     return int(text)

@@ -11,7 +11,7 @@ from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.checkpoints import CheckpointDocument
-from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.evidence_file import EvidenceFile
 from tallystick.network.proofs.notes import Note
 from tallystick.network.proofs.receipts import BlockProof, Receipt
 from tallystick.network.proofs.state_proof import StateProof
@@ -105,8 +105,8 @@ class Ledger(Protocol):
         """At most `count` links from a height on, joined. May raise `Refused(NOT_FOUND)`."""
         ...
 
-    def evidence(self) -> Sequence[Evidence]:
-        """Against members that signed two things which exclude each other."""
+    def evidence(self) -> Sequence[EvidenceFile]:
+        """Against members that signed two things which exclude each other, in an order that stays."""
         ...
 
 

@@ -201,6 +201,8 @@ ROUTES: tuple[Route, ...] = (
         _ALL_READERS,
         "Evidence against members that signed two statements which exclude each other, verifiable offline.",
         schemas.EvidenceResponse,
+        query=(("from", "How many to leave out, by epoch, member and position; by default none."),),
+        refusals=(RejectReason.BAD_REQUEST,),
     ),
     Route(
         "backup",

@@ -211,6 +211,8 @@ class EvidenceResponse(_Model):
     """What this node has met; each document is a file that `tallystick evidence verify` takes."""
 
     evidence: list[Document]
+    total: int
+    """How much this node holds: more than this answer if it did not fit; `?from=` asks for the rest."""
 
 
 class AwaitedMember(_Model):

@@ -9,8 +9,9 @@ from typing import Final
 from aiohttp import web
 
 from tallystick.consensus.waiting import Phase
-from tallystick.network.proofs.evidence import evidence_to_document
-from tallystick.node.api import schemas
+from tallystick.network.proofs.evidence_file import evidence_to_bytes, evidence_to_document
+from tallystick.node.api import bounds, schemas
+from tallystick.node.api.checkpoints import height_of
 from tallystick.node.api.parts import PARTS, ApiParts
 from tallystick.node.api.ports import StatusView
 
@@ -28,9 +29,17 @@ async def why_stalled(request: web.Request) -> web.Response:
 
 
 async def evidence(request: web.Request) -> web.Response:
-    """Route `evidence`."""
+    """Route `evidence`: as many from a place on as one answer holds, and at least one."""
+    first = height_of("from", request.query.get("from", "0"))
     found = request.app[PARTS].node.reader.evidence()
-    answer = schemas.EvidenceResponse(evidence=[evidence_to_document(each) for each in found])
+    told: list[dict[str, object]] = []
+    room = bounds.EVIDENCE_BYTES_PER_ANSWER_MAX
+    for file in found[first:]:
+        room -= len(evidence_to_bytes(file))
+        if told and room < 0:
+            break
+        told.append(evidence_to_document(file))
+    answer = schemas.EvidenceResponse(evidence=told, total=len(found))
     return web.Response(text=answer.model_dump_json(), content_type="application/json")
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from tallystick.network.proofs.evidence import evidence_from_document, evidence_to_bytes
+from tallystick.network.proofs.evidence_file import evidence_from_document, evidence_to_bytes
+from tallystick.network.wire.faults import Refused
 from tallystick.node.cli.operate import Config, Json, ask_node, refused, settings_of, token_in
 from tallystick.node.cli.output import fail, say
 from tallystick.node.config import NodeConfig
@@ -43,23 +44,39 @@ def list_evidence(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Against whom this node holds evidence. What it names is proven by `tallystick evidence verify`."""
+    """Against whom this node holds evidence. What it names is proven by `tallystick evidence verify`.
+
+    Exit codes: 0 it answered, with or without evidence, 1 it did not, or not in a form that is known.
+    """
     settings = settings_of(config, as_json)
     bearer = token_in(token, as_json)
+    documents = _all_evidence(settings, bearer, as_json)
     try:
-        found = ask_node(settings, "/v1/evidence", bearer)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        _silent(settings, as_json, error)
-    documents = found.get("evidence")
-    if not isinstance(documents, list):
-        refused(settings, found, as_json)
-    records = [evidence_from_document(document) for document in documents]
+        files = [evidence_from_document(document) for document in documents]
+    except Refused as refusal:
+        fail(as_json, f"{settings.name} answers with what is no evidence: {refusal.detail}")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for number, record in enumerate(records):
-            (out / f"evidence-{number}.json").write_bytes(evidence_to_bytes(record))
-    lines = [record.sentence for record in records] or [f"{settings.name} holds no evidence"]
-    say(as_json, found, *lines)
+        for number, file in enumerate(files):
+            (out / f"evidence-{number}.json").write_bytes(evidence_to_bytes(file))
+    lines = [file.evidence.sentence for file in files] or [f"{settings.name} holds no evidence"]
+    say(as_json, {"evidence": documents, "total": len(documents)}, *lines)
+
+
+def _all_evidence(settings: NodeConfig, bearer: str, as_json: bool) -> list[object]:
+    """Answer by answer, until the node has said all that it holds."""
+    documents: list[object] = []
+    while True:
+        try:
+            found = ask_node(settings, f"/v1/evidence?from={len(documents)}", bearer)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            _silent(settings, as_json, error)
+        more, total = found.get("evidence"), found.get("total")
+        if not isinstance(more, list) or not isinstance(total, int):
+            refused(settings, found, as_json)
+        documents += more
+        if not more or len(documents) >= total:
+            return documents
 
 
 def _lines(name: str, found: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from msgspec import Raw
 from tallystick.contracts.state import Account, account_key
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.checkpoints import FORMAT, KEPT, CheckpointDocument, note_of
-from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.evidence_file import EvidenceFile
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
@@ -150,9 +150,11 @@ class LedgerReader:
         )
         return BUNDLE.encode((proven.proof, list(items)))
 
-    def evidence(self) -> list[Evidence]:
-        """Against members that signed two things which exclude each other, as far as this node met both."""
-        return kept_in(self._ledger.store)
+    def evidence(self) -> list[EvidenceFile]:
+        """Against members that signed two things which exclude each other, as far as this node met both; by epoch, signer and
+        position, each with the member sets that lead to its epoch."""
+        found = kept_in(self._ledger.store)
+        return [EvidenceFile(each, self._epochs_to(each.epoch)) for each in found]
 
     def block(self, height: int, /) -> BlockView | None:
         record = self._ledger.block(height)

@@ -28,7 +28,7 @@ from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.state import Account
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.checkpoints import Checkpoint, CheckpointDocument, Statement
-from tallystick.network.proofs.evidence import Evidence
+from tallystick.network.proofs.evidence_file import EvidenceFile
 from tallystick.network.proofs.notes import Note, NoteLine
 from tallystick.network.proofs.receipts import (
     BUNDLE,
@@ -134,6 +134,7 @@ class FakeLedger:
         self.height, self.time_ms = 1, NOW_MS
         self.link, self.state_root = b"\x0c" * 32, b"\x0d" * 32
         self.raws = list(raws)
+        self.convicted: list[EvidenceFile] = []
         self.accounts = {
             name: Account(
                 number,
@@ -181,8 +182,8 @@ class FakeLedger:
         items = tuple(BundleItem(self._outcome(index), (), ()) for index in indexes)
         return BUNDLE.encode(Bundle(self._block_proof(), items))
 
-    def evidence(self) -> list[Evidence]:
-        return []
+    def evidence(self) -> list[EvidenceFile]:
+        return self.convicted
 
     def checkpoint(self, height: int | None, /) -> tuple[CheckpointDocument, Note]:
         if height not in (None, 1):

@@ -27,35 +27,46 @@ def verify(
     ] = Path("genesis.json"),
     json: Json = False,
 ) -> None:
-    """Check evidence against the genesis file alone. It names members of epoch 0; those of later epochs are not in that file.
+    """Check evidence of any epoch against the genesis file alone: the file itself leads from there to the members of its epoch.
 
-    Exit codes: 0 it convicts, 1 it proves nothing.
+    Exit codes: 0 it convicts, 1 it proves nothing against anybody.
     """
-    from tallystick.network.proofs.evidence import (
-        FILE_BYTES_MAX,
-        evidence_from_bytes,
-        verify_evidence,
-    )
-    from tallystick.network.proofs.members import MemberSet
+    from tallystick.network.proofs.evidence import Kind
+    from tallystick.network.proofs.evidence_file import convict, evidence_from_bytes, name_of
+    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
-    from tallystick.network.wire.genesis import chain_of, genesis_hash
-    from tallystick.network.wire.keys import verify_vote
     from tallystick.wallet.errors import Untrusted
     from tallystick.wallet.network_file import read_bounded
 
     with telling(json):
         document = genesis_at(genesis)
-        content = read_bounded(file, FILE_BYTES_MAX + 1)
+        content = read_bounded(file, bounds.RECEIPT_BYTES_MAX + 1)
+        why = ""
         try:
-            evidence = evidence_from_bytes(content)
-            chain, members = chain_of(genesis_hash(document)), MemberSet.from_genesis(document)
-            verify_evidence(evidence, members, chain, document.lane, verify_vote)
+            found = evidence_from_bytes(content)
+            verdict = convict(found, document)
+            if verdict.failed is not None:
+                why = f"{verdict.failed.name}: {verdict.failed.sentence}"
         except Refused as refused:
+            why = refused.detail
+        if why:
             hint = "It proves nothing against anybody."
-            fail(Untrusted(f"{file} is no evidence: {refused.detail}", hint=hint), json, 1)
+            fail(Untrusted(f"{file} is no evidence: {why}", hint=hint), json, EXIT_NOT_VERIFIED)
             return
-        name = next(member.name for member in document.members if member.id == evidence.signer)
+        evidence, name = found.evidence, name_of(found, document)
         if json:
-            show_json({"verified": True, "member": evidence.signer, "name": name, "sentence": evidence.sentence})  # fmt: skip
+            show_json(
+                {
+                    "verified": True,
+                    "member": evidence.signer,
+                    "name": name,
+                    "epoch": evidence.epoch,
+                    "kind": Kind(evidence.kind).name,
+                    "view": evidence.view,
+                    "height": evidence.height,
+                    "sentence": evidence.sentence,
+                }
+            )
         else:
             typer.secho(f"CONVICTED: {harmless(name)}: {evidence.sentence}", fg="red", bold=True)

@@ -36,9 +36,10 @@ FRESH = 8
 class Epochs(Lab):
     """Members 0 … 3 (bank of node n is n mod 3, bank 0 governs), a spare and a newcomer that run from the start."""
 
-    def __init__(self, parameters: Parameters = STEADY, running: tuple[int, ...] = (0, 1, 2, 3, SPARE, FRESH)) -> None:  # fmt: skip
+    def __init__(self, parameters: Parameters = STEADY, running: tuple[int, ...] = (0, 1, 2, 3, SPARE, FRESH), real: bool = False) -> None:  # fmt: skip
+        """`real`: with Ed25519 votes, which a verifier outside takes; they cost a hundred times the time."""
         super().__init__(4, parameters, running=())
-        self.keys = VoteKeys(FRESH + 1, real=False)
+        self.keys = VoteKeys(FRESH + 1, real=real)
         spares = (SpareEntry(NodeId(SPARE), ParticipantId(1)),)
         plan = plan_for(4, parameters)
         self.genesis = replace(

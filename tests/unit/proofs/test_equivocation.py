@@ -10,9 +10,14 @@ from tallystick.network.proofs.evidence import (
     EVIDENCE,
     Evidence,
     Kind,
+    verify_evidence,
+)
+from tallystick.network.proofs.evidence_file import (
+    EvidenceFile,
+    convict,
     evidence_from_bytes,
     evidence_to_bytes,
-    verify_evidence,
+    name_of,
 )
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.wire.faults import Refused
@@ -77,8 +82,17 @@ def test_another_network_and_a_network_of_crash_faults_convict_nobody() -> None:
 
 def test_a_file_has_one_text() -> None:
     text = VECTORS["block"]["evidence"]["commits_file"].encode()
-    assert evidence_from_bytes(text) == COMMITS
-    assert evidence_to_bytes(COMMITS) == text
+    assert evidence_from_bytes(text) == EvidenceFile(COMMITS)
+    assert evidence_to_bytes(EvidenceFile(COMMITS)) == text
+
+
+def test_the_published_file_of_a_later_epoch_names_the_spare_that_lied_there() -> None:
+    text = VECTORS["block"]["evidence_epoch_1_file"].encode()
+    file = evidence_from_bytes(text)
+    assert evidence_to_bytes(file) == text
+    assert convict(file, GENESIS).ok
+    assert (file.evidence.epoch, file.evidence.signer, len(file.epochs)) == (1, 101, 1)
+    assert name_of(file, GENESIS) == "node-1"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,7 @@ def test_a_file_has_one_text() -> None:
         lambda text: text.replace(b'"view"', b'"vue"'),
         lambda text: b"[" * 10_000,
         lambda text: b"{",
-        lambda text: text + b" " * 20_000,
+        lambda text: text + b" " * 3_000_000,
     ],
 )
 def test_what_is_no_evidence_file_is_refused(spoil: object) -> None:
