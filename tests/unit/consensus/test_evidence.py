@@ -17,6 +17,7 @@ from tallystick.consensus.pbft.messages import (
 )
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.evidence import EVIDENCE, Evidence, Kind, check_evidence
+from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 from tallystick.network.wire.signing import (
     Phase,
@@ -49,10 +50,16 @@ class Court(Table):
     def _carry_out(self, seat: object, effect: api.Effect) -> api.Event | None:
         if isinstance(effect, api.Convict):
             evidence = EVIDENCE.decode(effect.evidence)
-            key = keys_of(self.members)[evidence.signer]
-            check_evidence(evidence, CHAIN, 0, key, Keys(NodeId(0)).verify)
+            self._checked_again(evidence, keys_of(self.members)[evidence.signer])
             self.found.setdefault(seat.node, []).append(evidence)  # type: ignore[attr-defined]
         return super()._carry_out(seat, effect)  # type: ignore[arg-type]
+
+    def _checked_again(self, evidence: Evidence, key: bytes) -> None:
+        """As anybody would who is shown it."""
+        try:
+            check_evidence(evidence, CHAIN, 0, key, Keys(NodeId(0)).verify)
+        except Refused as refused:
+            pytest.fail(f"what convicted proves nothing: {refused.detail}")
 
 
 def two_votes(phase: Phase) -> Court:

@@ -143,10 +143,24 @@ def test_a_deadline_that_passes_does_not_pay_what_is_owed() -> None:
     assert fair.count({7: 99}) == 0
 
 
+def test_service_pays_what_is_owed_and_the_next_in_line_begins_anew() -> None:
+    pool, fair = overdue(1, each=2)
+    assert {fair.count({7: 99}) for _ in range(UNFAIR_BLOCKS_MAX)} == {None}
+    pool.remove([next(iter(pool._all))])
+    said = [fair.count({0: 1})]
+    said += [fair.count({7: 99}) for _ in range(UNFAIR_BLOCKS_MAX)]
+    assert said == [None] * UNFAIR_BLOCKS_MAX + [0]
+
+
 def test_another_view_begins_with_a_clean_sheet() -> None:
-    _, fair = overdue(1)
+    pool, fair = overdue(1)
+    assert {fair.count({7: 99}) for _ in range(UNFAIR_BLOCKS_MAX)} == {None}
     fair.view_entered()
     assert fair.served_by(()) is None
+    for _ in range(2):
+        fair.sent_on(pool.arrived)
+    said = [fair.count({7: 99}) for _ in range(UNFAIR_BLOCKS_MAX + 1)]
+    assert said == [None] * UNFAIR_BLOCKS_MAX + [0]
 
 
 def test_more_banks_than_a_block_has_room_for_are_not_counted() -> None:
