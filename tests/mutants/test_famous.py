@@ -122,6 +122,10 @@ ALSO_BY_A_PLAY = {
     "prepare_for_a_child_of_another_parent": "pbft/child_of_another_parent",
     "view_change_omits_the_commit_certificate": "pbft/committed_but_unprepared",
     "time_test_on_carried_over_blocks": "pbft/late_by_fetching",
+    "censoring_leader_stays": "pbft/full_but_unfair",
+    "payments_of_the_leaders_own_bank_are_service": "pbft/full_but_unfair",
+    "left_one_block_too_late": "pbft/full_but_unfair",
+    "left_one_block_too_early": "pbft/full_but_unfair",
 }
 """Mutants that have a killer among the unit tests, and that their golden play must kill as well."""
 

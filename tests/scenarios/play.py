@@ -2,6 +2,9 @@
 
     engine pbft members=4 liars=D pipeline=2 entries=8     first line of a play; asks=shown: what a start asks is played, too
     submit A|all [n]             transactions wait at members
+    pay A|all bank=1 [n]         a payment of this bank waits at members; n of them, each once all is delivered
+    censor A bank=2              when A leads it serves this bank only
+    send-on A                    a member has sent the leader what waits at it
     deliver KIND… [from=] [to=] [block=]   what is on its way now and fits arrives; without KIND everything does
     settle                       deliver until nothing is on its way
     lose KIND… [from=] [to=]     until `lose nothing`, this gets lost on its way
@@ -157,6 +160,21 @@ class Play:
     def do_submit(self, rest: list[str]) -> None:
         for node in who(rest[0], self.stage):
             self.stage.work(node, int(rest[1]) if len(rest) > 1 else 1)
+
+    def do_pay(self, rest: list[str]) -> None:
+        bank = int(rest[1].removeprefix("bank="))
+        for _ in range(int(rest[2]) if len(rest) > 2 else 1):
+            self.stage.pay(who(rest[0], self.stage), bank)
+            if len(rest) > 2:
+                self.do_settle([])
+
+    def do_send_on(self, rest: list[str]) -> None:
+        for node in who(rest[0], self.stage):
+            self.stage.pools.sent_on(node)
+
+    def do_censor(self, rest: list[str]) -> None:
+        censor, bank = who(rest[0], self.stage)[0], int(rest[1].removeprefix("bank="))
+        self.stage.pools.censors[censor] = bank
 
     def do_deliver(self, rest: list[str]) -> None:
         wanted = filter_of(rest)

@@ -44,6 +44,7 @@ from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
 from tests.scenarios.members import Broken, Disk, Member, Step, Wire, hold
+from tests.scenarios.pools import Pools
 from tests.spec import pbft_witness, raft_witness
 from tests.unit.consensus.table import CHAIN, GENESIS, Keys, describe, keys_of, make_block
 
@@ -89,6 +90,7 @@ class Stage:
         self.copies: dict[NodeId, Disk] = {}
         self.on_told: Callable[[NodeId, str], None] = lambda *_: None
         self.liars = frozenset(NodeId(node) for node in liars)
+        self.pools = Pools(self.honest)
         self.witness: pbft_witness.Witness | raft_witness.Witness
         if engine == "pbft":
             self.witness = pbft_witness.Witness(members, GENESIS, describe, self.liars)
@@ -227,7 +229,7 @@ class Stage:
             case Judge():
                 return self._judge(member, effect)
             case Final(block, certificate):
-                self._final(member, block, certificate, step)
+                return self._final(member, block, certificate, step)
             case Behind(certificate):
                 if member.behind is None or certificate.height > member.behind.height:
                     member.behind = certificate
@@ -236,6 +238,7 @@ class Stage:
                 self.on_told(member.node, f"{'halts' if halt else 'alarm'}: {sentence}")
             case ViewEntered():
                 member.parked.clear()
+                self.pools.view_entered(member.node)
                 return member.waiting
             case Note(name, facts):
                 self._noted(member.node, name, dict(facts))
@@ -251,6 +254,9 @@ class Stage:
         member.executed.add(block.link)
         taken = 0 if wish.empty else member.pool
         member.pool -= taken
+        if taken and self.pools.used:
+            for bank in self.pools.take(member.node, block):
+                self.on_told(member.node, f"serves bank {bank}")
         return BlockMade(wish.parent_link, block, taken)
 
     def name(self, height: int, parent: Link, name: str) -> Block:
@@ -293,14 +299,18 @@ class Stage:
 
     def _noted(self, node: NodeId, name: str, facts: dict[str, object]) -> None:
         if name in {"guard-refused", "equivocation", "double-vote", "leader", "truncate"} or (
-            name.startswith(("forged", "bad")) or name in {"gives-up", "stepped-down", "declined"}
+            name.startswith(("forged", "bad"))
+            or name in {"gives-up", "stepped-down", "declined", "unfair"}
         ):
             shown = [f"{key}={value}" for key, value in facts.items() if key != "link"]
             self.on_told(node, " ".join([name, *shown]))
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
 
-    def _final(self, member: Member, block: Block, certificate: Certificate, step: Step) -> None:
+    def _final(
+        self, member: Member, block: Block, certificate: Certificate, step: Step
+    ) -> Event | None:
+        """What the engine hears of it: that its leader passes over what waits, where a play has payments of banks."""
         hold(block.parent_link == member.link, f"final at {member.node} before its parent")
         hold(block.link in member.executed, f"final at {member.node} before it was executed")
         known = self.settled.setdefault(block.height, block.link)
@@ -309,6 +319,11 @@ class Stage:
         member.certificate = step.certificate = certificate
         step.final.append(block)
         self.on_told(member.node, f"final height={block.height} {self.names[block.link]}")
+        if not self.pools.used:
+            return None
+        heard = self.pools.final(member.node, block.link, member.engine)
+        member.pool = self.pools.ready(member.node)
+        return heard
 
     def fetch(self, node: int) -> None:
         """Blocks up to the certificate that showed a member that it is behind, from whoever has them."""
@@ -427,6 +442,13 @@ class Stage:
         member = self.members[NodeId(node)]
         member.pool += transactions
         self.feed(node, member.waiting)
+
+    def pay(self, nodes: list[NodeId], bank: int) -> None:
+        """A payment of this bank waits at these members."""
+        self.pools.wait(nodes, bank)
+        for node in nodes:
+            self.members[node].pool = self.pools.ready(node)
+            self.feed(node, self.members[node].waiting)
 
     def heights(self) -> list[int]:
         return [len(self.members[node].final) for node in self.honest]
