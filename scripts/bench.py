@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -142,14 +143,16 @@ def sustained(
     return Sustained.between(first, last), load.answer()
 
 
-def kill_leader(network: LocalNetwork, load: Loader, rate: int) -> tuple[float, float]:
-    """(longest pause in ms around the kill, the next longest), at `rate` payments a second."""
+def end_leader(
+    network: LocalNetwork, load: Loader, rate: int, how: signal.Signals
+) -> tuple[float, float]:
+    """(longest pause in ms around the leader's end, the next longest), at `rate` payments a second."""
     leader = network.leader()
     load.ask("sign", count=rate * 10)
     load.send("steady", seconds=8, rate=rate, batch=max(1, rate // 100), dead=leader)
     load.answer()
     time.sleep(1.0)
-    network.kill(leader)
+    network.signal(leader, how)
     pauses = [*load.answer()["pauses_ms"], 0.0, 0.0]
     network.start(leader)
     network.wait_ready(leader)
@@ -207,10 +210,13 @@ def measure_four(folder: Path, options: argparse.Namespace, say: Any) -> dict[st
             say("four nodes: five times what they take")
             result["flood"] = flood(network, load, full.settled_per_s, options.batch)
             say(f"four nodes: the leader is killed under load, {options.kills} times")
-            gaps = [kill_leader(network, load, 1_000) for _ in range(options.kills)]
+            gaps = [end_leader(network, load, 1_000, signal.SIGKILL) for _ in range(options.kills)]
             result["leader_kill_gap_ms"] = round(max(first for first, _ in gaps), 1)
             result["leader_kill_gaps_ms"] = [round(first, 1) for first, _ in gaps]
             result["further_gap_ms"] = round(max(second for _, second in gaps), 1)
+            say("four nodes: the leader is stopped in order under load")
+            gap, _ = end_leader(network, load, 1_000, signal.SIGTERM)
+            result["hand_over_gap_ms"] = round(gap, 1)
         return result
     finally:
         load.close()
@@ -272,6 +278,7 @@ def table(result: dict[str, Any]) -> Table:
             "≤ 2,000 ms",
         )
         show.add_row("longest pause after that", f"{result['further_gap_ms']:,.0f} ms", "none")
+        show.add_row("leader stopped in order", f"{result['hand_over_gap_ms']:,.0f} ms", "≤ 250 ms")
         flooded = result["flood"]
         show.add_row("settled under a flood ÷ best", f"{flooded['settled_ratio']:.2f}", "≥ 0.8")
         show.add_row("refused with 429 in the flood", f"{flooded['refused_429']:,}", "> 0")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 
 import pytest
 
@@ -42,19 +41,20 @@ async def test_kill_9_of_any_node_under_load_loses_nothing_that_was_accepted(
 
 
 @pytest.mark.timeout(60)
-async def test_a_network_without_its_leader_settles_again_within_two_seconds(
+async def test_a_network_without_its_leader_settles_again_under_another_without_help(
     network: LocalNetwork,
 ) -> None:
+    """How long that takes is for the bench to say (`leader_kill_gap_ms`); here it happens while the dead one stays away."""
     town = Town(network)
     await town.open()
     leader = network.leader()
+    view = network.status(leader)["view"]
     bank = next(name for name in network.members if name != leader)
     async with NodeClient.to(network, bank, bank) as client:
         await asyncio.to_thread(network.kill, leader)
-        began = time.monotonic()
         (outcome,) = await settle(client, [town.payment(bank)])
-        took_s = time.monotonic() - began
+    assert outcome.reason == 0
+    assert await asyncio.to_thread(network.leader) != leader
+    assert network.status(bank)["view"] > view
     await asyncio.to_thread(network.start, leader)
     await asyncio.to_thread(network.wait_ready, leader)
-    assert outcome.reason == 0
-    assert took_s < 5.0, f"{took_s:.2f} s without a leader (2 s wanted, 5 s on a busy machine)"

@@ -3,12 +3,14 @@
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import tallystick
+
+HELP_MODULES_MAX = 400
+"""332 when this was written, nearly all of Python's own and typer's; one of the heavy packages brings hundreds."""
 
 HEAVY = ("aiohttp", "web3", "eth_account", "eth_keyfile", "typer", "rich", "py_ecc")
 
@@ -16,10 +18,13 @@ HEAVY = ("aiohttp", "web3", "eth_account", "eth_keyfile", "typer", "rich", "py_e
 def loaded_after(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after this code."""
     script = f"{code}\nimport sys; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
+    return set(printed_by(script).split())
+
+
+def printed_by(code: str) -> str:
+    """What a fresh interpreter prints when it runs this code."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -61,23 +66,12 @@ def test_the_type_checker_is_told_the_same_names() -> None:
     assert told - {"import_module"} == set(tallystick.__all__)
 
 
-def test_help_is_there_within_a_second() -> None:
-    fastest = 10.0
-    for _ in range(3):  # the first run may compile; the machine may be busy
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "tallystick", "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        fastest = min(fastest, time.monotonic() - began)
-    assert "receipt" in done.stdout
-    assert fastest < 1.0
-
-
-def test_the_command_and_its_help_load_no_ethereum_tools() -> None:
+def test_help_is_there_at_once_because_it_loads_little() -> None:
+    """The time to the first word is that of the imports, so they are what is bounded: a clock would measure the machine."""
     code = "import sys; sys.argv=['tallystick','--help']\nimport tallystick.__main__ as m\ntry: m.main()\nexcept SystemExit: pass"
+    words = printed_by(f"{code}\nprint(len(sys.modules))").split()
+    assert "receipt" in words
+    assert int(words[-1]) <= HELP_MODULES_MAX
     assert loaded_after(code).isdisjoint(
-        {"web3", "eth_account", "eth_keyfile", "aiohttp", "plyvel"}
+        {"web3", "eth_account", "eth_keyfile", "aiohttp", "plyvel", "rich", "py_ecc", "uvloop"}
     )
