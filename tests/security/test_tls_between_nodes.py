@@ -232,6 +232,7 @@ async def test_a_key_that_nobody_pinned_may_not_dial(stage: Stage) -> None:
     stage.identity(9)
     await _refused(stage, *await stage.raw(9, 2))
     assert ears.up == []
+    await _open_to_its_peer(stage)
 
 
 async def test_without_a_client_certificate_nothing_is_heard(stage: Stage) -> None:
@@ -244,6 +245,7 @@ async def test_without_a_client_certificate_nothing_is_heard(stage: Stage) -> No
     dial = session.ws_connect(f"wss://127.0.0.1:{stage.peers[NodeId(2)].port}/peer")
     await _refused(stage, session, _dialled(dial))
     assert ears.up == []
+    await _open_to_its_peer(stage)
 
 
 async def test_tls_1_2_is_not_spoken(stage: Stage) -> None:
@@ -256,6 +258,7 @@ async def test_tls_1_2_is_not_spoken(stage: Stage) -> None:
     with pytest.raises((ClientError, OSError)):
         await dial
     await session.close()
+    await _open_to_its_peer(stage)
 
 
 async def test_whoever_answers_with_another_nodes_key_is_not_talked_to(stage: Stage) -> None:
@@ -270,8 +273,12 @@ async def test_whoever_answers_with_another_nodes_key_is_not_talked_to(stage: St
 
 
 async def test_the_higher_member_does_not_dial_and_may_not(stage: Stage) -> None:
-    await stage.start(1, (2,))
+    _, low_ears = await stage.start(1, (2,))
+    high, _ = await stage.start(
+        2, (1,)
+    )  # it knows where node 1 listens; node 1 was not told of its port
     await _refused(stage, *await stage.raw(2, 1))
+    assert (high.counters.dials, low_ears.up) == (0, [])
 
 
 async def test_an_expired_certificate_is_as_good_as_its_pinned_key(stage: Stage) -> None:
@@ -330,6 +337,12 @@ async def _greeted(stage: Stage, node: int, target: int) -> tuple[ClientSession,
     return session, socket
 
 
+async def _open_to_its_peer(stage: Stage) -> None:
+    """Node 2 listens and greets node 1: whoever was turned away just now was turned away for what he is."""
+    session, _ = await _greeted(stage, 1, 2)
+    await session.close()
+
+
 async def test_speaking_before_the_hello_ends_the_connection(stage: Stage) -> None:
     _, ears = await stage.start(2, (1,))
     session, dial = await stage.raw(1, 2)
@@ -380,8 +393,12 @@ async def test_what_the_core_calls_garbage_counts_as_well(stage: Stage) -> None:
     links, ears = await stage.start(2, (1,))
     session, socket = await _greeted(stage, 1, 2)
     await ears.until(lambda: ears.up == [1])
-    for _ in range(GARBAGE_MAX + 1):
+    for _ in range(GARBAGE_MAX):
         links.blame(NodeId(1))
+    good = pack(Channel.CONSENSUS, b"still heard")
+    await socket.send_bytes(pack_many([good]))
+    await ears.until(lambda: ears.frames == [(1, good)])
+    links.blame(NodeId(1))
     await _ended(socket)
     await ears.until(lambda: ears.down == [1])
     await session.close()
