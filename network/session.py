@@ -61,10 +61,7 @@ class Refusal(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, 
     sentence: Annotated[str, Meta(max_length=REFUSAL_CHARACTERS_MAX)]
 
 
-SESSION: Codec[Hello | Refusal] = Codec(
-    Hello | Refusal,  # type: ignore[arg-type]  # a closed union is a type to msgspec
-    bytes_max=bounds.SESSION_MESSAGE_BYTES_MAX,
-)
+SESSION: Codec[Hello | Refusal] = Codec(Hello | Refusal, bytes_max=bounds.SESSION_MESSAGE_BYTES_MAX)
 
 
 def hello_frame(hello: Hello) -> bytes:

@@ -159,7 +159,7 @@ Message: TypeAlias = (
     | ShowSigned
 )
 
-MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]
+MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)
 
 
 def epoch_of(message: Message) -> Epoch | None:

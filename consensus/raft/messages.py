@@ -163,4 +163,4 @@ def epoch_of(message: Message) -> Epoch:
     return message.certificate.epoch if isinstance(message, Decided) else message.epoch
 
 
-MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)  # type: ignore[arg-type]
+MESSAGE: Codec[Message] = Codec(Message, bytes_max=bounds.CONSENSUS_MESSAGE_BYTES_MAX)

@@ -6,7 +6,8 @@ open types: msgspec follows nesting as deep as Python's recursion limit, which l
 hostile message of brackets overruns the C stack), so a type must say by itself how deep its values are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import UnionType
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,11 +26,11 @@ class Codec(Generic[T]):
 
     __slots__ = ("_decode", "bytes_max", "encode")
 
-    def __init__(self, type_: type[T], bytes_max: int) -> None:
+    def __init__(self, type_: type[T] | UnionType, bytes_max: int) -> None:
         if not _is_closed(inspect.type_info(type_), ()):
             raise TypeError(f"values of {type_} may be nested without end")
         self.bytes_max = bytes_max
-        self._decode = msgspec.msgpack.Decoder(type_).decode
+        self._decode: Callable[[bytes], T] = msgspec.msgpack.Decoder(type_).decode
         self.encode = _encoder.encode
 
     def decode(self, data: bytes) -> T:

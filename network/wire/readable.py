@@ -6,7 +6,7 @@ hex strings of their length), so bounds hold, nesting is bounded, and an error n
 """
 
 from functools import cache
-from types import NoneType, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -71,7 +71,7 @@ def _readable(type_: Any, meta: tuple[Meta, ...]) -> Any:
     if isinstance(type_, type) and issubclass(type_, Struct):
         return _twin_of(type_)
     if get_origin(type_) is tuple:
-        type_ = tuple[_readable(get_args(type_)[0], ()), ...]  # type: ignore[misc]
+        type_ = GenericAlias(tuple, (_readable(get_args(type_)[0], ()), ...))
     elif get_origin(type_) is UnionType:
         (inner,) = set(get_args(type_)) - {NoneType}
         type_ = _readable(inner, ()) | None

@@ -40,7 +40,7 @@ class GiveBodies(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
 
 
 BodyMessage: TypeAlias = Forward | Held | AskBodies | GiveBodies
-BODY_MESSAGE: Codec[BodyMessage] = Codec(BodyMessage, bytes_max=bounds.BODIES_FRAME_BYTES_MAX)  # type: ignore[arg-type]
+BODY_MESSAGE: Codec[BodyMessage] = Codec(BodyMessage, bytes_max=bounds.BODIES_FRAME_BYTES_MAX)
 
 
 # -- catching up -------------------------------------------------------------------------------------------------------
@@ -80,4 +80,4 @@ class GiveBlockData(Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 CatchUpMessage: TypeAlias = AskBlocks | Blocks | AskBlockData | GiveBlockData
-CATCH_UP_MESSAGE: Codec[CatchUpMessage] = Codec(CatchUpMessage, bytes_max=bounds.FRAME_BYTES_MAX)  # type: ignore[arg-type]
+CATCH_UP_MESSAGE: Codec[CatchUpMessage] = Codec(CatchUpMessage, bytes_max=bounds.FRAME_BYTES_MAX)
