@@ -94,9 +94,9 @@ class NodeConfig:
 
     role: Role = "member"
     vote_key: Path | None = None
-    """32 raw bytes, Ed25519 seed; members only."""
+    """Ed25519, PEM (PKCS#8, not encrypted), mode 0600; members only."""
     checkpoint_key: Path | None = None
-    """BLS12-381; members only, where genesis lists checkpoint keys."""
+    """BLS12-381, a heading and the secret in hex, mode 0600; members only, where genesis lists checkpoint keys."""
     guard: Path | None = None
     """The double-sign guard's record, kept beside the key; members only."""
     joining: bool = False

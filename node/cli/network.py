@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tallystick.network.proofs.members import MemberSet
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.genesis import (
@@ -66,11 +67,13 @@ def init(
     except (OSError, OperationalError) as error:
         fail(as_json, f"the network could not be made in {folder}: {error}")
     names = [member.name for member in founded.members]
+    down, liars = _tolerated(founded.genesis)
     document: dict[str, object] = {
         "folder": str(folder),
         "genesis_hash": genesis_hash(founded.genesis).hex(),
         "chain": founded.chain,
         "engine": engine,
+        "tolerates": {"down": down, "lying": liars},
         "members": names,
         "observers": ["regulator"],
         "participants": [entry.name for entry in founded.genesis.participants],
@@ -81,6 +84,7 @@ def init(
         document,
         f"Made the network {name!r} (chain {founded.chain}) in {folder}:",
         f"  {members} members      {', '.join(names)}",
+        f"  tolerates      {down or 'none'} of {members} members down, {liars or 'none'} that lies",
         "  1 observer     regulator",
         f"  participants   {', '.join(entry.name for entry in founded.genesis.participants)}",
         f"  ports          {base_port} to {plan.api_port(members)} on {plan.host}",
@@ -89,6 +93,12 @@ def init(
         *(f"  tallystick node run --config {folder}/nodes/{each}/node.toml" for each in names),
         f"  tallystick observer run --config {folder}/observers/regulator/node.toml",
     )
+
+
+def _tolerated(genesis: Genesis) -> tuple[int, int]:
+    """How many members may be down while the others go on, and how many of them may even lie."""
+    members = MemberSet.from_genesis(genesis)
+    return len(members) - members.quorum, members.faults if members.engine == "pbft" else 0
 
 
 def _make_room(folder: Path, force: bool, as_json: bool) -> None:

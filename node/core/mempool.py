@@ -156,7 +156,7 @@ class Mempool:
             work_share = max(1, (work_max - work) // len(queues))
             for bank in list(queues):
                 served, work_before = 0, work
-                for served, body in enumerate(_upto(queues[bank], share), start=1):  # noqa: B007
+                for served, body in enumerate(_upto(queues[bank], share), start=1):  # noqa: B007  # read below
                     cost = work_of(body.transaction)
                     if len(taken) == transactions_max or (taken and work + cost > work_max):
                         return self._claimed(taken)

@@ -2,7 +2,7 @@
 
 `pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/…/module.so&pin-source=file:keys/pin`; `pin-source=env:NAME` is read, too. The
 key is an AES-256 secret key with CKA_WRAP and CKA_UNWRAP; the mechanism is CKM_AES_KEY_WRAP, so the same key in a file opens
-the same keyring. Needs the package python-pkcs11 (`pip install 'tallystick[pkcs11]'`). Tested against SoftHSM 2.
+the same keyring. Needs the package python-pkcs11, which the extra `pkcs11` names. Tested against SoftHSM 2.
 """
 
 import os
@@ -89,7 +89,7 @@ def open_token_key(source: str, folder: Path) -> TokenKey:
         import pkcs11
     except ImportError:
         raise OperationalError(
-            "a key in a PKCS#11 token needs the package python-pkcs11: pip install 'tallystick[pkcs11]'"
+            "a key in a PKCS#11 token needs the package python-pkcs11: pip install python-pkcs11"
         ) from None
     pin = _pin(wanted["pin-source"], folder)
     try:

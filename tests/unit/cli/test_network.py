@@ -180,6 +180,27 @@ def test_ports_beyond_the_last_are_refused_before_anything_is_made(tmp_path: Pat
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("engine", "members", "sentence"),
+    [
+        ("pbft", 1, "none of 1 members down, none that lies"),
+        ("pbft", 2, "none of 2 members down, none that lies"),
+        ("pbft", 3, "1 of 3 members down, none that lies"),
+        ("pbft", 4, "1 of 4 members down, 1 that lies"),
+        ("pbft", 6, "2 of 6 members down, 1 that lies"),
+        ("raft", 3, "1 of 3 members down, none that lies"),
+        ("raft", 4, "1 of 4 members down, none that lies"),
+        ("raft", 5, "2 of 5 members down, none that lies"),
+    ],
+)
+def test_a_network_is_told_what_it_tolerates(
+    tmp_path: Path, engine: str, members: int, sentence: str
+) -> None:
+    """⌈2n/3⌉ members decide under PBFT, a majority under Raft; two members survive no fault at all."""
+    command = ["init", str(tmp_path), "--engine", engine, "--members", str(members)]
+    assert f"tolerates      {sentence}\n" in RUNNER.invoke(network_app, command).output
+
+
 def test_banks_are_named_by_letters() -> None:
     assert [bank_name(index) for index in (0, 25, 26, 27, 701)] == [
         "bank-a",
