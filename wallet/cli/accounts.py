@@ -20,11 +20,11 @@ from tallystick.wallet.cli.options import (
 from tallystick.wallet.cli.output import (
     moment,
     show_json,
-    show_outcome,
     show_pairs,
     show_table,
     telling,
 )
+from tallystick.wallet.cli.sending import send
 from tallystick.wallet.core.build import Terms
 from tallystick.wallet.errors import NotTaken
 
@@ -73,16 +73,11 @@ def open_(
     """Open an account of one's own participant; the ledger assigns its id."""
     who = Who(network, name, keystore, password_file, token_file, account)
 
-    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
+    async def call(wallet: "Wallet") -> "Outcome":
         keys = [_key(text) for text in key or []] or [wallet.signer.key if wallet.signer else b""]
-        outcome = await wallet.open_account(
-            keys, threshold, tier, id=id_ or None, timeout_s=timeout
-        )
-        return outcome, wallet.terms
+        return await wallet.open_account(keys, threshold, tier, id=id_ or None, timeout_s=timeout)
 
-    with telling(json):
-        outcome, terms = who.run(call, key=True)
-        show_outcome(outcome, terms, "", json)
+    send(who, call, "", json)
 
 
 @app.command()
@@ -161,13 +156,10 @@ def issue(
     """Create an amount of an asset; for its issuer alone."""
     who = Who(network, name, keystore, password_file, token_file)
 
-    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
-        outcome = await wallet.issue(creditor, amount, asset, id=id_ or None, timeout_s=timeout)
-        return outcome, wallet.terms
+    async def call(wallet: "Wallet") -> "Outcome":
+        return await wallet.issue(creditor, amount, asset, id=id_ or None, timeout_s=timeout)
 
-    with telling(json):
-        outcome, terms = who.run(call, key=True)
-        show_outcome(outcome, terms, asset, json)
+    send(who, call, asset, json)
 
 
 def _read(who: Who, confirmed: bool) -> "tuple[Balance, Terms]":

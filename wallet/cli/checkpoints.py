@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tallystick.wallet.cli.options import Json, genesis_at
+from tallystick.wallet.cli.options import GENESIS_HERE, GenesisFile, Json, genesis_at
 from tallystick.wallet.cli.output import fail, harmless, show_json, telling
 
 if TYPE_CHECKING:
@@ -18,12 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Checkpoints: what a quorum says of
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A document (JSON) or a signed note (text).")],
-    genesis: Annotated[
-        Path,
-        typer.Option(
-            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
-        ),
-    ] = Path("genesis.json"),
+    genesis: GenesisFile = GENESIS_HERE,
     witness: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,12 +70,7 @@ def verify(
 @app.command()
 def audit(
     tiles: Annotated[str, typer.Argument(help="A folder of tiles, or the http(s) address of one.")],
-    genesis: Annotated[
-        Path,
-        typer.Option(
-            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
-        ),
-    ] = Path("genesis.json"),
+    genesis: GenesisFile = GENESIS_HERE,
     height: Annotated[
         int | None, typer.Option(min=0, help="The link to prove; by default the newest.")
     ] = None,
@@ -105,10 +95,10 @@ def audit(
     from tallystick.network.wire.faults import Refused
     from tallystick.wallet.cli.tile_source import fetch_from
     from tallystick.wallet.errors import Untrusted
-    from tallystick.wallet.network_file import load_genesis, read_bounded
+    from tallystick.wallet.network_file import read_bounded
 
     with telling(json):
-        trusted, fetch = load_genesis(genesis), fetch_from(tiles)
+        trusted, fetch = genesis_at(genesis), fetch_from(tiles)
         try:
             document = document_from_bytes(fetch("checkpoint.json"))
             verdict = verify_checkpoint(document, trusted)

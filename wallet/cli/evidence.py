@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.wallet.cli.options import Json, genesis_at
+from tallystick.wallet.cli.options import GENESIS_HERE, GenesisFile, Json, genesis_at
 from tallystick.wallet.cli.output import fail, harmless, show_json, telling
 
 app = typer.Typer(no_args_is_help=True, help="Evidence against members that signed two things.")
@@ -19,12 +19,7 @@ def _evidence() -> None:
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="The evidence.")],
-    genesis: Annotated[
-        Path,
-        typer.Option(
-            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
-        ),
-    ] = Path("genesis.json"),
+    genesis: GenesisFile = GENESIS_HERE,
     json: Json = False,
 ) -> None:
     """Check evidence of any epoch against the genesis file alone: the file itself leads from there to the members of its epoch.

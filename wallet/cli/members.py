@@ -18,12 +18,11 @@ from tallystick.wallet.cli.options import (
     TokenFile,
     Who,
 )
-from tallystick.wallet.cli.output import show_outcome, telling
+from tallystick.wallet.cli.sending import send
 
 if TYPE_CHECKING:
     from tallystick.network.wire.transactions import Transaction
     from tallystick.wallet.client import Wallet
-    from tallystick.wallet.core.build import Terms
     from tallystick.wallet.core.outcomes import Outcome
 
 app = typer.Typer(
@@ -49,21 +48,21 @@ def activate_spare(
     from tallystick.network.wire.ids import PaymentId
     from tallystick.wallet.core import build
 
+    key, pin = _hash(vote_key), _hash(tls_key_hash)
+
     def make(wallet: "Wallet") -> "Transaction":
-        keys = _hash(vote_key), _hash(tls_key_hash)
-        id_, now_ms = PaymentId(secrets.token_bytes(32)), wallet.now_ms()
         return build.activate_spare(
             wallet.terms,
             account=wallet.account,
             member=member,
             spare=spare,
-            vote_key=keys[0],
-            tls_key_hash=keys[1],
-            id=id_,
-            now_ms=now_ms,
+            vote_key=key,
+            tls_key_hash=pin,
+            id=PaymentId(secrets.token_bytes(32)),
+            now_ms=wallet.now_ms(),
         )
 
-    _send(Who(network, name, keystore, password_file, token_file, ""), make, timeout, json)
+    _send(Who(network, name, keystore, password_file, token_file), make, timeout, json)
 
 
 @app.command("change")
@@ -89,36 +88,41 @@ def change(
     from tallystick.network.wire.membership import MemberEntry, SpareEntry
     from tallystick.wallet.core import build
 
+    entries = []
+    for text in joining or []:
+        id_, who, bank, vote_key, pin = _split(text, 5)
+        place = NodeId(_number(id_)), who, ParticipantId(_number(bank))
+        entries.append(MemberEntry(*place, _hash(vote_key), _hash(pin)))
+    pairs = [_split(text, 2) for text in approve or []]
+    spares = [SpareEntry(NodeId(_number(a)), ParticipantId(_number(b))) for a, b in pairs]
+
     def make(wallet: "Wallet") -> "Transaction":
-        entries = []
-        for text in joining or []:
-            id_, who, bank, vote_key, pin = _split(text, 5)
-            entry = MemberEntry(NodeId(int(id_)), who, ParticipantId(int(bank)), _hash(vote_key), _hash(pin))  # fmt: skip
-            entries.append(entry)
-        pairs = [_split(text, 2) for text in approve or []]
         return build.change_members(
             wallet.terms,
             account=wallet.account,
             leaving=leaving or [],
             joining=entries,
-            spares=[SpareEntry(NodeId(int(a)), ParticipantId(int(b))) for a, b in pairs],
+            spares=spares,
             id=PaymentId(secrets.token_bytes(32)),
             now_ms=wallet.now_ms(),
         )
 
-    _send(Who(network, name, keystore, password_file, token_file, ""), make, timeout, json)
+    _send(Who(network, name, keystore, password_file, token_file), make, timeout, json)
 
 
 def _send(
     who: Who, make: "Callable[[Wallet], Transaction]", timeout: float | None, json: bool
 ) -> None:
-    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
-        signed = wallet.sign(make(wallet))
-        return await wallet.send(signed, wait="final", timeout_s=timeout), wallet.terms
+    async def call(wallet: "Wallet") -> "Outcome":
+        return await wallet.send(wallet.sign(make(wallet)), wait="final", timeout_s=timeout)
 
-    with telling(json):
-        outcome, terms = who.run(call, key=True)
-        show_outcome(outcome, terms, "", json)
+    send(who, call, "", json)
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return int(text)
 
 
 def _hash(text: str) -> bytes:

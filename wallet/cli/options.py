@@ -67,6 +67,12 @@ Account = Annotated[
         help="Paying account, 40 hex digits; default: the root account of the key's participant.",
     ),
 ]
+GenesisFile = Annotated[
+    Path,
+    typer.Option(
+        "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
 Timeout = Annotated[
     float | None,
@@ -79,6 +85,7 @@ TIMEOUT_S = 60.0
 """For one payment at a terminal: a view change takes seconds, and whoever waits longer may ask again."""
 
 HERE = Path("network.json")
+GENESIS_HERE = Path("genesis.json")
 
 
 @dataclass(frozen=True, slots=True)

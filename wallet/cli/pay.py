@@ -18,8 +18,7 @@ from tallystick.wallet.cli.options import (
     TokenFile,
     Who,
 )
-from tallystick.wallet.cli.output import show_outcome, telling
-from tallystick.wallet.core.build import Terms
+from tallystick.wallet.cli.sending import send
 
 if TYPE_CHECKING:
     from tallystick.wallet.client import Wallet
@@ -94,8 +93,8 @@ def pay(
     if not (creditor and amount and asset):
         raise typer.BadParameter("CREDITOR, AMOUNT and ASSET are needed, or --file")
 
-    async def call(wallet: "Wallet") -> "tuple[Outcome, Terms]":
-        outcome = await wallet.pay(
+    async def call(wallet: "Wallet") -> "Outcome":
+        return await wallet.pay(
             creditor,
             amount,
             asset,
@@ -104,8 +103,5 @@ def pay(
             wait=wait,
             timeout_s=TIMEOUT_S if timeout is None else timeout,
         )
-        return outcome, wallet.terms
 
-    with telling(json):
-        outcome, terms = who.run(call, key=True)
-        show_outcome(outcome, terms, asset, json)
+    send(who, call, asset, json)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tallystick.wallet.cli.options import (
+    GENESIS_HERE,
     HERE,
     As,
+    GenesisFile,
     Json,
     Network,
     TokenFile,
@@ -66,12 +68,7 @@ def show(
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="The receipt.")],
-    genesis: Annotated[
-        Path,
-        typer.Option(
-            "--genesis", "-g", envvar="TALLYSTICK_GENESIS", help="The network's genesis file."
-        ),
-    ] = Path("genesis.json"),
+    genesis: GenesisFile = GENESIS_HERE,
     json: Json = False,
 ) -> None:
     """Check a receipt against the genesis file alone, step by step, without a network.

@@ -366,6 +366,25 @@ def test_an_account_is_opened_and_money_issued(desk: Desk) -> None:
     assert json.loads(done.stdout)["outcome"] == "settled"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--joining", f"four:bank-e:5:{'11' * 32}:{'22' * 32}"),
+        ("--joining", f"4:bank-e:5:{'11' * 31}:{'22' * 32}"),
+        ("--joining", "4:bank-e:5"),
+        ("--approve", "4:bank-e"),
+    ],
+)
+def test_members_that_are_not_well_written_are_a_usage_error_before_a_key_is_opened(
+    desk: Desk, words: tuple[str, str]
+) -> None:
+    (desk.folder / "wallets" / "bank-a.keystore.json").unlink()
+    done = desk.run("members", "change", *words)
+    assert done.exit_code == 2
+    assert "Invalid value" in done.output
+    assert desk.node.asked == []
+
+
 def test_keys_are_made_listed_and_exported(tmp_path: Path) -> None:
     runner, app = CliRunner(), command()
     path, password = tmp_path / "k.json", tmp_path / "pw"
