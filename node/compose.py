@@ -1,7 +1,6 @@
 """The only place where ports meet adapters: from a configuration to the parts of one process, in the order of their start.
 
-Decided here: what is checked before anything starts (genesis is sound, our keys are the listed ones, peers are pinned), so
-that a wrong file is a sentence and not a strange night. Not here: how parts run (`node.runtime.supervisor`).
+Not here: what is checked before anything starts (`node.preflight`), how parts run (`node.runtime.supervisor`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +16,9 @@ from aiohttp import web
 
 from tallystick.network.session import PROTOCOL_VERSION, Hello, role_of
 from tallystick.network.transport.links import Links, Listen, Peer
-from tallystick.network.transport.tls import Identity, spki_hash
+from tallystick.network.transport.tls import Identity
 from tallystick.network.wire.faults import OperationalError, Refused, present
-from tallystick.network.wire.genesis import Genesis, genesis_from_json, validate_genesis
+from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId
 from tallystick.node.api.access import CertifiedPrincipal, Gate, load_principals
 from tallystick.node.api.app import ApiServer, make_app
@@ -37,7 +36,8 @@ from tallystick.node.core.follower import Follower
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.pins import may_connect
 from tallystick.node.core.replica import Replica
-from tallystick.node.runtime.checkpoint_key import FileCheckpointSigner, Keys
+from tallystick.node.preflight import check_id, check_members, checkpoint_signer, genesis_of
+from tallystick.node.runtime.checkpoint_key import Keys
 from tallystick.node.runtime.clock import Clock, WallClock
 from tallystick.node.runtime.disk_writer import DiskWriter
 from tallystick.node.runtime.driver import Driver
@@ -92,39 +92,29 @@ class _Listener:
         self.port = await self.server.start(self.host, self.wanted_port)
 
 
-async def run_node(config: NodeConfig, ready: Callable[[], None] = lambda: None) -> int:
-    """Run a member until it ends; the exit code."""
-    return await compose_node(config).run(ready)
-
-
-async def run_observer(config: NodeConfig, ready: Callable[[], None] = lambda: None) -> int:
-    """Run an observer until it ends; the exit code."""
-    return await compose_observer(config).run(ready)
-
-
 def compose_node(config: NodeConfig, clock: Clock | None = None) -> Composed:
     """A member. Call it on the loop's thread. `OperationalError` says what is wrong and what to do."""
     if config.role != "member":
         raise OperationalError(f"{config.source} is an observer's: use `tallystick observer run`")
     clock = clock or WallClock()
-    genesis, network = _genesis_of(config)
-    _check_id(config, genesis)
+    genesis = genesis_of(config)
+    check_id(config, genesis)
     me = NodeId(config.id)
     signer = FileVoteSigner(me, present(config.vote_key, "a member without a vote key"))
-    checkpoints = _checkpoint_signer(config, genesis)
-    world = _World(config, network, genesis, clock)
+    checkpoints = checkpoint_signer(config, genesis)
+    world = _World(config, genesis, clock)
     with ExitStack() as opened:
         guard = GuardFile(present(config.guard, "a member without a guard"))
         opened.callback(guard.close)
         store = _store(config)
         opened.callback(store.close)
         replica = _begun(lambda: Replica(genesis, store, signer, guard, clock()))
-        _check_members(config, replica.ledger, signer.public_key)
+        check_members(config, replica.ledger, signer.public_key)
         world.follow(replica.ledger)
         replica.checkpoints.signer = checkpoints
         driver = world.driver(replica, DiskWriter(store, guard), Keys(signer, checkpoints))
         parts = ApiParts(
-            network=network,
+            network=world.network,
             node=driver,
             submitter=driver,
             leading=driver.leadership,
@@ -142,8 +132,8 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
     if config.role != "observer":
         raise OperationalError(f"{config.source} is a member's: use `tallystick node run`")
     clock = clock or WallClock()
-    genesis, network = _genesis_of(config)
-    world = _World(config, network, genesis, clock)
+    genesis = genesis_of(config)
+    world = _World(config, genesis, clock)
     with ExitStack() as opened:
         store = _store(config)
         opened.callback(store.close)
@@ -152,7 +142,7 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
         driver = world.driver(follower, DiskWriter(store, None), None)
         observer = Observer(follower.status, clock, config.observer_lag_alarm_ms)
         parts = ApiParts(
-            network=network,
+            network=world.network,
             node=driver,
             submitter=None,
             audit=observer.findings,
@@ -168,16 +158,14 @@ def compose_observer(config: NodeConfig, clock: Clock | None = None) -> Composed
 class _World:
     """What a member and an observer have in common. Every file is read and checked here, before a lock is taken."""
 
-    def __init__(
-        self, config: NodeConfig, network: Network, genesis: Genesis, clock: Clock
-    ) -> None:
+    def __init__(self, config: NodeConfig, genesis: Genesis, clock: Clock) -> None:
         self.config = config
-        self.network = network
+        self.network = Network(genesis)
         self.clock = clock
         self.telemetry = Telemetry()
         self.verifiers = _verifiers(config, genesis)
         self.telemetry.watch_checks(self.verifiers.counters)
-        self.links = _links(config, network, clock)
+        self.links = _links(config, self.network, clock)
         self._watch_links()
         self._principals = _principals_of(config)
         self.access = self._access()
@@ -278,76 +266,7 @@ async def _nothing() -> None:
 
 def links_of(config: NodeConfig, clock: Clock) -> Links:
     """The node's links to the others, for whoever asks for blocks while the node itself stands still."""
-    return _links(config, _genesis_of(config)[1], clock)
-
-
-def genesis_of(config: NodeConfig) -> Genesis:
-    """The network's genesis document, checked. `OperationalError` says what is wrong with it."""
-    return _genesis_of(config)[0]
-
-
-def _genesis_of(config: NodeConfig) -> tuple[Genesis, Network]:
-    try:
-        genesis = genesis_from_json(config.genesis.read_bytes())
-    except (OSError, Refused) as error:
-        raise OperationalError(f"{config.genesis} cannot be used: {error}") from None
-    if faults := validate_genesis(genesis):
-        raise OperationalError(f"{config.genesis} is not sound: {'; '.join(faults)}")
-    return genesis, Network(genesis)
-
-
-def _checkpoint_signer(config: NodeConfig, genesis: Genesis) -> FileCheckpointSigner | None:
-    """Ours, if genesis lists a checkpoint key of this node."""
-    listed = {each.member: each.key for each in genesis.checkpoint_keys}.get(NodeId(config.id))
-    if listed is None:
-        return None
-    if config.checkpoint_key is None:
-        raise OperationalError(
-            f"{config.source}: checkpoint_key is missing, and genesis lists one for node {config.id}"
-        )
-    signer = FileCheckpointSigner(config.checkpoint_key)
-    if signer.public_key != listed:
-        raise OperationalError(
-            f"{config.checkpoint_key} is not the key that genesis lists for node {config.id}"
-        )
-    return signer
-
-
-def _check_id(config: NodeConfig, genesis: Genesis) -> None:
-    """A number that genesis does not know is a mistake, unless the operator says that an epoch will name it."""
-    known = [each.id for each in genesis.members] + [each.id for each in genesis.spares]
-    if config.id not in known and not config.joining:
-        raise OperationalError(
-            f"genesis lists no member {config.id}; this node may only observe, or join: joining = true"
-        )
-
-
-def _check_members(config: NodeConfig, ledger: Ledger, vote_key: bytes) -> None:
-    """Our keys are those that the present epoch lists, and every other member is among our peers under its listed key. Who
-    waits for an epoch may know only some members, of this one or a later: it follows blocks from whoever has them."""
-    epoch, votes = ledger.members.epoch, config.id in ledger.members
-    source = f"epoch {epoch}" if epoch else "genesis"
-    pinned = {peer.id: bytes.fromhex(peer.tls_key_hash.removeprefix("0x")) for peer in config.peers}
-    for member in ledger.voters:
-        if member.id == config.id:
-            if member.vote_key != vote_key:
-                raise OperationalError(
-                    f"{config.vote_key} is not the key that {source} lists for node {member.id}"
-                )
-            if spki_hash(config.tls_certificate.read_bytes()) != member.tls_key_hash:
-                raise OperationalError(
-                    f"{config.tls_certificate} is not the certificate of the key that {source} lists for {member.name}"
-                )
-        elif member.id not in pinned:
-            if not votes:
-                continue
-            raise OperationalError(
-                f"{config.source} has no [[peers]] entry for member {member.name} ({member.id})"
-            )
-        elif pinned[member.id] != member.tls_key_hash:
-            raise OperationalError(
-                f"the pinned key of peer {member.id} is not the one that {source} lists"
-            )
+    return _links(config, Network(genesis_of(config)), clock)
 
 
 def _links(config: NodeConfig, network: Network, clock: Clock) -> Links:

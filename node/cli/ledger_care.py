@@ -11,8 +11,9 @@ from tallystick.node.cli.ledger_client import NodeClient
 from tallystick.node.cli.ledger_tools import Display, hold, keys_of, told
 from tallystick.node.cli.operate import settings_of
 from tallystick.node.cli.output import fail, say
-from tallystick.node.compose import genesis_of, links_of
+from tallystick.node.compose import links_of
 from tallystick.node.config import NodeConfig
+from tallystick.node.preflight import genesis_of
 from tallystick.node.runtime.clock import WallClock
 from tallystick.node.runtime.telemetry import configure_logging
 from tallystick.node.storage.guard_file import GuardFile
