@@ -69,5 +69,13 @@ def names(nodes: Iterable[NodeId]) -> str:
 
 
 def some_of(needed: int, awaited: Collection[NodeId]) -> str:
-    """ "1 of members 2, 3", or all of them by name."""
-    return names(awaited) if needed >= len(awaited) else f"{needed} of {names(awaited)}"
+    """ "one of members 2, 3", or all of them by name."""
+    return names(awaited) if needed >= len(awaited) else f"{how_many(needed)} of {names(awaited)}"
+
+
+def how_many(count: int) -> str:
+    """In words where people would write one."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -14,6 +14,7 @@ from tallystick.node.api import bounds, schemas
 from tallystick.node.api.checkpoints import height_of
 from tallystick.node.api.parts import PARTS, ApiParts
 from tallystick.node.api.ports import StatusView
+from tallystick.node.api.stall_words import wanted
 
 STALLED_AFTER_MS: Final = 1_000
 """A final block that has been owed for longer: a view change of a lost leader takes about this long."""
@@ -99,12 +100,8 @@ def _sentence(
         return f"Nothing is stalled. {last}."
     names: dict[int, str] = {member.id: member.name for member in parts.network.voters}
     waiting = status.waiting
-    whom = ", ".join(f"{names.get(node, '?')} ({node})" for node in waiting.awaited)
     place = f"{'term' if status.engine == 'raft' else 'view'} {status.view}"
-    short = waiting.needed < len(waiting.awaited)
-    many = f"{waiting.needed} of " if short and waiting.needed else ""
-    of = f" of {many}{whom}" if whom else ""
-    return f"For {waited_ms} ms height {waiting.height} waits in {place} for: {waiting.phase.value}{of}. {last}."
+    return f"For {waited_ms} ms height {waiting.height} waits in {place} for {wanted(waiting, names)}. {last}."
 
 
 def lag(status: StatusView, now_ms: int, ready_lag_ms: int) -> list[str]:

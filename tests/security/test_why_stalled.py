@@ -38,7 +38,10 @@ def test_a_stall_names_members_phase_moment_view_and_the_way_out(stage: Stage) -
     assert [member["up"] for member in told["awaited"]] == [True, False]
     assert told["awaited"][1]["down_since_ms"] == NOW_MS - 5_000
     assert told["unblocks"] == "COMMIT votes of members 1, 3"
-    assert "height 8 waits in view 3 for: commit votes of 1 of" in told["sentence"]
+    assert told["sentence"] == (
+        "For 4000 ms height 8 waits in view 3 for a commit vote of one of bank-b, bank-d. "
+        "The last final block is 7, 0 ms old."
+    )
 
 
 def test_a_raft_network_is_told_its_term(stage: Stage) -> None:

@@ -17,7 +17,7 @@ NOW_MS = 1_700_000_000_000
 MEMBER_3 = {"id": 3, "name": "bank-d", "up": False, "down_since_ms": 1_700_000_000_000}
 STALLED = {
     "stalled": True,
-    "sentence": "For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
+    "sentence": "For 4000 ms height 8 waits in view 3 for a commit vote of bank-d.",
     "awaited": [MEMBER_3, {"id": 0, "name": "bank-a", "up": None, "down_since_ms": None}],
     "unblocks": "COMMIT votes of members 0, 3",
     "peers_down": [MEMBER_3],
@@ -60,7 +60,7 @@ def test_a_stall_is_told_with_everybody_who_is_awaited(
     assert done.exit_code == 1
     assert asked == [("/v1/why-stalled", "a token")]
     assert done.output.splitlines() == [
-        "bank-a: For 4000 ms height 8 waits in view 3 for: commit votes of bank-d (3).",
+        "bank-a: For 4000 ms height 8 waits in view 3 for a commit vote of bank-d.",
         "  awaited: bank-d (3), down since 2023-11-14 22:13:20Z",
         "  awaited: bank-a (0), which is this node",
         "  unblocked by COMMIT votes of members 0, 3",

@@ -29,7 +29,7 @@ def test_missing_prepare_votes_are_named_with_how_many_of_them_would_do() -> Non
     table.deliver(lambda sender, to, _: sender in (0, 1) and to in (0, 1))
     told = waiting(table, 1)
     assert (told.phase, told.awaited, told.needed) == (Phase.PREPARES, (2, 3), 1)
-    assert "1 of members 2, 3" in told.unblocks
+    assert "one of members 2, 3" in told.unblocks
 
 
 def test_missing_commit_votes_are_named() -> None:

@@ -28,7 +28,7 @@ def test_a_leader_names_whose_acknowledgement_of_the_append_is_missing() -> None
     cluster.sync(0)
     told = waiting(cluster, 0)
     assert (told.phase, told.awaited, told.needed) == (Phase.APPEND_ACKS, (1, 2), 1)
-    assert "1 of members 1, 2" in told.unblocks
+    assert "one of members 1, 2" in told.unblocks
 
 
 def test_a_leader_whose_own_disk_is_late_is_among_the_awaited() -> None:
