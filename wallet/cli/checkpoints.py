@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tallystick.wallet.cli.options import GENESIS_HERE, GenesisFile, Json, genesis_at
-from tallystick.wallet.cli.output import fail, harmless, show_json, telling
+from tallystick.wallet.cli.output import fail, harmless, show_json, show_pairs, telling
 
 if TYPE_CHECKING:
+    from tallystick.network.proofs.checkpoints import CheckpointDocument
     from tallystick.network.proofs.notes import Note, NoteKey
     from tallystick.network.wire.genesis import Genesis
 
@@ -27,7 +28,8 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check that a quorum signed it. A document leads through changes of members; a note is checked against genesis's members.
+    """Check that a quorum signed it, and say of which height and link. A document leads through changes of members; a note is
+    checked against genesis's members, and names no link.
 
     Exit codes: 0 genuine, 1 not genuine or not readable.
     """
@@ -51,19 +53,21 @@ def verify(
                         RejectReason.BAD_CERTIFICATE,
                         "a document has no cosignatures; verify the note",
                     )
-                verdict = checkpoints.verify_checkpoint(
-                    checkpoints.document_from_bytes(content), trusted
-                )
+                document = checkpoints.document_from_bytes(content)
+                verdict = checkpoints.verify_checkpoint(document, trusted)
                 checks = [(check.name, check.ok, check.sentence) for check in verdict.checks]
+                about = _place(document)
             else:
-                checks = _of_note(parse_note(content), trusted, keys)
+                note = parse_note(content)
+                checks = _of_note(note, trusted, keys)
+                about = {"height": note.head.size - 1, "link": None, "history_root": note.head.root}
         except Refused as refused:
             error = Untrusted(
                 f"{file} is not a checkpoint that verifies: {refused.detail}", hint=""
             )
             fail(error, json, EXIT_NOT_VERIFIED)
             return
-        _tell(checks, json)
+        _tell(checks, about, json)
     raise typer.Exit(0 if all(ok for _, ok, _ in checks) else EXIT_NOT_VERIFIED)
 
 
@@ -118,8 +122,18 @@ def audit(
             error = Untrusted(f"{tiles} of {origin_of(trusted)} does not verify: {refused.detail}", hint="")  # fmt: skip
             fail(error, json, EXIT_NOT_VERIFIED)
             return
-        _tell(checks, json)
+        _tell(checks, {}, json)
     raise typer.Exit(0 if all(ok for _, ok, _ in checks) else EXIT_NOT_VERIFIED)
+
+
+def _place(document: "CheckpointDocument") -> dict[str, int | bytes | None]:
+    """What it says, for whoever has verified it."""
+    statement = document.checkpoint.statement
+    return {
+        "height": statement.height,
+        "link": statement.link,
+        "history_root": statement.history_root,
+    }
 
 
 def _of_note(note: "Note", genesis: "Genesis", witnesses: "list[NoteKey]") -> list[tuple[str, bool, str]]:  # fmt: skip
@@ -141,15 +155,25 @@ def _of_note(note: "Note", genesis: "Genesis", witnesses: "list[NoteKey]") -> li
     return checks
 
 
-def _tell(checks: list[tuple[str, bool, str]], json: bool) -> None:
+def _tell(
+    checks: list[tuple[str, bool, str]], about: dict[str, int | bytes | None], json: bool
+) -> None:
+    """`about`: what the checkpoint says; of one that does not verify, nothing is repeated."""
     verified = all(ok for _, ok, _ in checks)
+    said = {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in about.items()
+        if verified
+    }
     if json:
         told: dict[str, Any] = {
             "verified": verified,
-            "checks": [{"name": name, "ok": ok, "sentence": said} for name, ok, said in checks],
+            "checks": [{"name": name, "ok": ok, "sentence": why} for name, ok, why in checks],
+            **said,
         }
         show_json(told)
         return
-    for name, ok, said in checks:
-        typer.echo(f"{'ok  ' if ok else 'FAIL'} {name.ljust(12)} {harmless(said)}")
+    for name, ok, why in checks:
+        typer.echo(f"{'ok  ' if ok else 'FAIL'} {name.ljust(12)} {harmless(why)}")
     typer.echo("VERIFIED" if verified else "NOT VERIFIED: this checkpoint proves nothing.")
+    show_pairs({name.replace("_", " "): value for name, value in said.items()})
