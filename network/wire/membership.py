@@ -60,7 +60,7 @@ def members_digest(members: EpochMembers) -> bytes:
 def count_fault(engine: str, count: int) -> str | None:
     """Why an epoch may not have so many members, None if it may.
 
-    PBFT: one (nobody to lie to) or at least four; two or three tolerate no fault and have a quorum of all.
+    PBFT: one (nobody to lie to) or at least four: two or three tolerate no liar, and two not even a crash.
     """
     if count > bounds.MEMBERS_MAX:
         return f"{count} members are more than {bounds.MEMBERS_MAX}"

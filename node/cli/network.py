@@ -67,13 +67,13 @@ def init(
     except (OSError, OperationalError) as error:
         fail(as_json, f"the network could not be made in {folder}: {error}")
     names = [member.name for member in founded.members]
-    down, liars = _tolerated(founded.genesis)
+    failing, lying = _tolerated(founded.genesis)
     document: dict[str, object] = {
         "folder": str(folder),
         "genesis_hash": genesis_hash(founded.genesis).hex(),
         "chain": founded.chain,
         "engine": engine,
-        "tolerates": {"down": down, "lying": liars},
+        "tolerates": {"failing": failing, "lying": lying},
         "members": names,
         "observers": ["regulator"],
         "participants": [entry.name for entry in founded.genesis.participants],
@@ -84,7 +84,7 @@ def init(
         document,
         f"Made the network {name!r} (chain {founded.chain}) in {folder}:",
         f"  {members} members      {', '.join(names)}",
-        f"  tolerates      {down or 'none'} of {members} members down, {liars or 'none'} that lies",
+        f"  tolerates      {failing or 'none'} of {members} members failing, {lying or 'none'} of them by lying",
         "  1 observer     regulator",
         f"  participants   {', '.join(entry.name for entry in founded.genesis.participants)}",
         f"  ports          {base_port} to {plan.api_port(members)} on {plan.host}",
@@ -96,7 +96,7 @@ def init(
 
 
 def _tolerated(genesis: Genesis) -> tuple[int, int]:
-    """How many members may be down while the others go on, and how many of them may even lie."""
+    """How many members may fail while the others go on, and how many of those may even lie."""
     members = MemberSet.from_genesis(genesis)
     return len(members) - members.quorum, members.faults if members.engine == "pbft" else 0
 

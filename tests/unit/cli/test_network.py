@@ -183,14 +183,14 @@ def test_ports_beyond_the_last_are_refused_before_anything_is_made(tmp_path: Pat
 @pytest.mark.parametrize(
     ("engine", "members", "sentence"),
     [
-        ("pbft", 1, "none of 1 members down, none that lies"),
-        ("pbft", 2, "none of 2 members down, none that lies"),
-        ("pbft", 3, "1 of 3 members down, none that lies"),
-        ("pbft", 4, "1 of 4 members down, 1 that lies"),
-        ("pbft", 6, "2 of 6 members down, 1 that lies"),
-        ("raft", 3, "1 of 3 members down, none that lies"),
-        ("raft", 4, "1 of 4 members down, none that lies"),
-        ("raft", 5, "2 of 5 members down, none that lies"),
+        ("pbft", 1, "none of 1 members failing, none of them by lying"),
+        ("pbft", 2, "none of 2 members failing, none of them by lying"),
+        ("pbft", 3, "1 of 3 members failing, none of them by lying"),
+        ("pbft", 4, "1 of 4 members failing, 1 of them by lying"),
+        ("pbft", 6, "2 of 6 members failing, 1 of them by lying"),
+        ("raft", 3, "1 of 3 members failing, none of them by lying"),
+        ("raft", 4, "1 of 4 members failing, none of them by lying"),
+        ("raft", 5, "2 of 5 members failing, none of them by lying"),
     ],
 )
 def test_a_network_is_told_what_it_tolerates(
