@@ -17,7 +17,8 @@ from format_examples import Network
 from receipt_examples import Example, Maker, geneses, genuine
 from receipt_forgeries import forgeries
 from tallystick.network.proofs.document import receipt_from_bytes, receipt_to_bytes
-from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED, Verdict, Verifier
+from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED, Verdict
+from tallystick.network.proofs.verify import Verifier
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import genesis_from_json, genesis_to_json
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tallystick.network.proofs.document import receipt_from_bytes, receipt_to_bytes
     from tallystick.network.proofs.receipts import Receipt
-    from tallystick.network.proofs.verify import Verdict, verify_receipt
+    from tallystick.network.proofs.verdict import Verdict
+    from tallystick.network.proofs.verify import verify_receipt
     from tallystick.network.wire.genesis import Genesis
     from tallystick.wallet import errors
     from tallystick.wallet.blocking import BlockingWallet
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "tallystick.network.proofs.document": ("receipt_from_bytes", "receipt_to_bytes"),
     "tallystick.network.proofs.receipts": ("Receipt",),
-    "tallystick.network.proofs.verify": ("Verdict", "verify_receipt"),
+    "tallystick.network.proofs.verdict": ("Verdict",),
+    "tallystick.network.proofs.verify": ("verify_receipt",),
     "tallystick.network.wire.genesis": ("Genesis",),
     "tallystick.wallet.blocking": ("BlockingWallet",),
     "tallystick.wallet.client": ("Wallet",),

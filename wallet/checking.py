@@ -27,7 +27,8 @@ from tallystick.network.proofs.receipts import (
 )
 from tallystick.network.proofs.receipts import Finding as WireFinding
 from tallystick.network.proofs.receipts import Outcome as WireOutcome
-from tallystick.network.proofs.verify import Verdict, Verifier
+from tallystick.network.proofs.verdict import Verdict
+from tallystick.network.proofs.verify import Verifier
 from tallystick.network.wire.blocks import Header
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis

@@ -14,7 +14,8 @@ from tallystick.network.proofs.certificates import CertVote
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.notes import LogHead, Note, NoteKey, ed25519_line, verify_lines
 from tallystick.network.proofs.receipts import EpochStep
-from tallystick.network.proofs.verify import Verdict, Verifier
+from tallystick.network.proofs.verdict import Verdict
+from tallystick.network.proofs.verify import Verifier
 from tallystick.network.wire import bls, bounds, readable
 from tallystick.network.wire.blocks import U64, Hash
 from tallystick.network.wire.codec import Codec

@@ -14,7 +14,8 @@ from tallystick.network.proofs.document import OPENINGS_MAX, from_document, to_d
 from tallystick.network.proofs.evidence import Evidence, Kind, verify_evidence
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.receipts import EpochStep
-from tallystick.network.proofs.verify import Verdict, Verifier
+from tallystick.network.proofs.verdict import Verdict
+from tallystick.network.proofs.verify import Verifier
 from tallystick.network.wire import bounds
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.faults import Refused

@@ -1,16 +1,14 @@
 """The verifier: evidence and the genesis document in, a verdict with its reasons out. Needs no network.
 
-Decided here: which checks make a receipt, or a statement about an account, genuine, and in which order.
-Every check says in one sentence why it holds; the first that fails ends the verdict, which then claims
-nothing. It leans on `network.wire` and `network.proofs` alone, so that a stranger can read all of it.
-Not here: the file form (`document`), whether a key may spend (a quorum's execution decided that).
+Decided here: which checks make a receipt, or a statement about an account, genuine, and in which order. It
+leans on `network.wire` and `network.proofs` alone, so that a stranger can read all of it.
+Not here: what checks come to (`verdict`), the file form (`document`), whether a key may spend (a quorum's execution decided that).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from tallystick.network.proofs.certificates import Certificate, check_certificate
 from tallystick.network.proofs.members import MemberSet
@@ -28,6 +26,15 @@ from tallystick.network.proofs.receipts import (
 )
 from tallystick.network.proofs.state_proof import StateProof, verify_state
 from tallystick.network.proofs.state_proof import leaf_hash as state_leaf
+from tallystick.network.proofs.verdict import (
+    EXIT_NOT_VERIFIED,
+    EXIT_VERIFIED,
+    Check,
+    Step,
+    Verdict,
+    expect,
+    run,
+)
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import VERSION, Header, link_of
 from tallystick.network.wire.codec import Codec
@@ -46,55 +53,13 @@ from tallystick.network.wire.transactions import (
 from tallystick.network.wire.transactions.codec import body_id, decode, kind_of
 from tallystick.network.wire.transactions.fields import field_fault
 
-EXIT_VERIFIED: Final = 0
-"""Genuine and final: settled, rejected or expired, as the verdict says."""
-EXIT_NOT_VERIFIED: Final = 1
-"""Not genuine, or not readable."""
-EXIT_INTERIM: Final = 3
-"""Genuine, but only "as of height h". Reserved: no outcome of this version is interim."""
-
 ACCOUNT_KEY: Final = b"account/"
 """Key of an account's record in the state map, before its 20 bytes."""
 
 T = TypeVar("T")
-Step: TypeAlias = tuple[str, Callable[[], str]]
 _ASSURANCE: Final = {"pbft": "BFT", "raft": "CFT"}
 _UNAUTHORISED: Final = (RejectReason.UNKNOWN_ACCOUNT, RejectReason.WRONG_KEYS)
 _RULE_ALLOWS: Final = 1  # a finding's outcome: 0 ALLOW and 1 REPORT let a payment settle
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One step: its name, whether it held, and why or why not, for people."""
-
-    name: str
-    ok: bool
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was checked, in order. Unless `ok`, the other fields are None: nothing is claimed."""
-
-    ok: bool
-    exit_code: int
-    checks: tuple[Check, ...]
-    assurance: str | None = None
-    """BFT: false only if at least a third of the members signed something false. CFT: the members only crash, and a
-    majority signed; one that lies can make it false."""
-    height: int | None = None
-    time_ms: int | None = None
-    """The block's time."""
-    status: Status | None = None
-    reason: RejectReason | None = None
-    """Why it was not settled; None when settled, or when the verdict is about an account."""
-    consumed: bool | None = None
-    """Whether this outcome is the digest's own. False: the account's keys did not sign these bytes, which
-    anybody may have sent, so the payer's transaction may still be ordered and settle."""
-
-    @property
-    def failed(self) -> Check | None:
-        return None if self.ok else self.checks[-1]
 
 
 def verify_receipt(receipt: Receipt, genesis: Genesis) -> Verdict:
@@ -149,7 +114,7 @@ class Verifier:
 
     def receipt(self, receipt: Receipt) -> Verdict:
         """The verdict on one receipt."""
-        checks = _run([("form", lambda: _well_formed(RECEIPT, receipt))])
+        checks = run([("form", lambda: _well_formed(RECEIPT, receipt))])
         if checks[-1].ok:
             checks += self._block_proof(receipt.block)
         if checks[-1].ok:
@@ -159,7 +124,7 @@ class Verifier:
 
     def block(self, block: BlockProof) -> Verdict:
         """The verdict on a block's header, result and certificate alone."""
-        checks = _run([("form", lambda: _well_formed(BLOCK_PROOF, block))])
+        checks = run([("form", lambda: _well_formed(BLOCK_PROOF, block))])
         if checks[-1].ok:
             checks += self._block_proof(block)
         return self._verdict(checks, block)
@@ -177,7 +142,7 @@ class Verifier:
             ("members", lambda: self._walk(epochs)),
             (name, lambda: signed(self._members)),
         ]
-        checks = _run(steps)
+        checks = run(steps)
         if not checks[-1].ok:
             return Verdict(False, EXIT_NOT_VERIFIED, checks)
         assurance = _ASSURANCE[self.genesis.engine]
@@ -191,13 +156,13 @@ class Verifier:
         def state() -> str:
             leaf = None if value is None else state_leaf(key, value, blind)
             held = verify_state(block.result.state_root, sha256(key).digest(), leaf, proof)
-            _expect(held, "the proof does not lead from this record to the state root")
+            expect(held, "the proof does not lead from this record to the state root")
             what = "holds no such record" if value is None else "holds exactly this record"
             return f"the state after height {block.header.height} {what}"
 
         checks = self.block(block).checks
         if checks[-1].ok:
-            checks += _run([("state", state)])
+            checks += run([("state", state)])
         return self._verdict(checks, block)
 
     def _verdict(
@@ -222,7 +187,7 @@ class Verifier:
 
     def _block_proof(self, block: BlockProof) -> tuple[Check, ...]:
         if block is not self._block:  # frozen, and held here, so the same object is the same proof
-            self._block_checks = _run(
+            self._block_checks = run(
                 [
                     ("members", lambda: self._walk(block.epochs)),
                     ("header", lambda: self._header(block.header)),
@@ -234,11 +199,11 @@ class Verifier:
         return self._block_checks
 
     def _header(self, header: Header) -> str:
-        _expect(header.version == VERSION, f"header version {header.version} is not known")
-        _expect(header.chain == self.chain, "the block belongs to another network")
-        _expect(header.lane == self.genesis.lane, "the block belongs to another lane")
-        _expect(header.height >= 1, "height 0 is the genesis document and has no header")
-        _expect(
+        expect(header.version == VERSION, f"header version {header.version} is not known")
+        expect(header.chain == self.chain, "the block belongs to another network")
+        expect(header.lane == self.genesis.lane, "the block belongs to another lane")
+        expect(header.height >= 1, "height 0 is the genesis document and has no header")
+        expect(
             header.epoch == self._members.epoch, f"the members of epoch {header.epoch} are unknown"
         )
         return f"the block is height {header.height} of network {self.chain}, lane {header.lane}"
@@ -251,15 +216,15 @@ class Verifier:
         for step in epochs:
             header, epoch = step.header, self._members.epoch
             self._header(header)
-            _expect(header.height > closed, f"epoch {epoch} closes before it begins")
+            expect(header.height > closed, f"epoch {epoch} closes before it begins")
             closed = header.height
-            _expect(
+            expect(
                 step.result.next_epoch == members_digest(step.members)
                 and step.members.epoch == epoch + 1,
                 f"the block that closes epoch {epoch} names other members",
             )
             link = link_of(header, step.result)
-            _expect(link == step.certificate.link, "the certificate is about another link")
+            expect(link == step.certificate.link, "the certificate is about another link")
             self._signed(step.certificate, header)
             self._members = MemberSet.of(step.members, self.genesis.engine)
             if step.members.epoch > self._newest.epoch:
@@ -270,14 +235,14 @@ class Verifier:
     def _link(self, block: BlockProof) -> str:
         link, height = link_of(block.header, block.result), block.header.height
         if block.anchor is None:
-            _expect(link == block.certificate.link, "the certificate is about another link")
+            expect(link == block.certificate.link, "the certificate is about another link")
             return f"header and result give link {link.hex()}, which the certificate names"
         anchor = block.anchor
         self._header(anchor.header)
         signed = link_of(anchor.header, anchor.result)
-        _expect(signed == block.certificate.link, "the certificate is about another link")
+        expect(signed == block.certificate.link, "the certificate is about another link")
         size, root = anchor.header.height, anchor.header.history_root
-        _expect(
+        expect(
             verify_inclusion(leaf_hash(link), height, size, anchor.path, root),
             "the later block's history does not lead to this block's link",
         )
@@ -286,15 +251,15 @@ class Verifier:
     def _certificate(self, block: BlockProof) -> str:
         header = block.header if block.anchor is None else block.anchor.header
         after = self._epochs[-1].header.height if self._epochs else 0
-        _expect(block.header.height > after, "the block is older than its epoch")
+        expect(block.header.height > after, "the block is older than its epoch")
         return self._signed(block.certificate, header)
 
     def _signed(self, certificate: Certificate, header: Header) -> str:
         """A quorum of the epoch that was walked to signed to commit exactly this header's place."""
-        _expect(certificate.commits, "the certificate does not commit, it only prepares")
-        _expect(certificate.epoch == header.epoch, "the certificate is of another epoch")
-        _expect(certificate.height == header.height, "the certificate is of another height")
-        _expect(
+        expect(certificate.commits, "the certificate does not commit, it only prepares")
+        expect(certificate.epoch == header.epoch, "the certificate is of another epoch")
+        expect(certificate.height == header.height, "the certificate is of another height")
+        expect(
             certificate.parent_link == header.parent_link, "the certificate names another parent"
         )
         keys = self._members.vote_keys
@@ -313,7 +278,7 @@ class Verifier:
         except Refused as refusal:
             return (Check("transaction", False, refusal.detail),)
         roots = header.tx_root, receipt.block.result.receipts_root
-        return _run(
+        return run(
             [
                 ("transaction", lambda: self._this_network(transaction, header)),
                 ("identity", lambda: self._identity(transaction, raw, outcome)),
@@ -343,72 +308,70 @@ class Verifier:
         )
 
     def _this_network(self, transaction: Transaction, header: Header) -> str:
-        _expect(transaction.chain == self.chain, "the transaction is for another network")
-        _expect(transaction.lane == self.genesis.lane, "the transaction is for another lane")
+        expect(transaction.chain == self.chain, "the transaction is for another network")
+        expect(transaction.lane == self.genesis.lane, "the transaction is for another lane")
         fault = field_fault(transaction)
-        _expect(fault is None, fault or "")
+        expect(fault is None, fault or "")
         ahead = transaction.valid_until_ms - header.time_ms
-        _expect(ahead >= 0, "the transaction was ordered after its deadline")
+        expect(ahead >= 0, "the transaction was ordered after its deadline")
         longest = self.genesis.parameters.max_validity_ms
-        _expect(
-            ahead <= longest, "the transaction's deadline lay too far ahead when it was ordered"
-        )
+        expect(ahead <= longest, "the transaction's deadline lay too far ahead when it was ordered")
         return "the transaction's bytes are canonical, for this network, and within its deadline"
 
     def _identity(self, transaction: Transaction, raw: bytes, outcome: Outcome) -> str:
-        _expect(body_id(raw) == outcome.body_id, "the outcome is about other bytes")
+        expect(body_id(raw) == outcome.body_id, "the outcome is about other bytes")
         digest = self._digester.digest(transaction)
-        _expect(digest == outcome.digest, "the outcome is about another digest")
+        expect(digest == outcome.digest, "the outcome is about another digest")
         return f"the bytes give the outcome's body id and digest {digest.hex()}"
 
 
 def _signatures(transaction: Transaction, digest: bytes) -> str:
     witnesses = transaction.witnesses
-    _expect(bool(witnesses), "the transaction carries no signature")
-    _expect(len(witnesses) <= bounds.SIGNATURES_MAX, "the transaction carries too many signatures")
+    expect(bool(witnesses), "the transaction carries no signature")
+    expect(len(witnesses) <= bounds.SIGNATURES_MAX, "the transaction carries too many signatures")
     ascending = all(left.key < right.key for left, right in pairwise(witnesses))
-    _expect(ascending, "the signatures are not sorted by key, each key once")
+    expect(ascending, "the signatures are not sorted by key, each key once")
     for witness in witnesses:
-        _expect(witness.suite == SUITE_SECP256K1_EIP712, "the signature suite is not known")
-        _expect(is_low_s(witness.signature), "a signature is in high-s form")
+        expect(witness.suite == SUITE_SECP256K1_EIP712, "the signature suite is not known")
+        expect(is_low_s(witness.signature), "a signature is in high-s form")
         genuine = verify_spend(witness.key, digest, witness.signature)
-        _expect(genuine, f"the signature of key {witness.key.hex()} is not genuine")
+        expect(genuine, f"the signature of key {witness.key.hex()} is not genuine")
     keys = ", ".join(witness.key.hex() for witness in witnesses)
     return f"signed by {keys}"
 
 
 def _included(what: str, leaf: bytes, index: int, path: tuple[bytes, ...], root: bytes) -> str:
     led_to = root_of_path(leaf, index, path)
-    _expect(led_to == root, f"the path does not lead from the {what} to the block's root")
+    expect(led_to == root, f"the path does not lead from the {what} to the block's root")
     return f"the {what} stands at index {index} under root {root.hex()}"
 
 
 def _consistent(outcome: Outcome, transaction: Transaction, receipt: Receipt) -> str:
     """Whether the outcome says of the transaction what an outcome can say."""
     header = receipt.block.header
-    _expect(receipt.version == 1, f"receipt version {receipt.version} is not known")
-    _expect(outcome.version == 1, f"outcome version {outcome.version} is not known")
-    _expect(outcome.cause == Cause.TRANSACTION, "the outcome was not caused by a transaction")
-    _expect(
+    expect(receipt.version == 1, f"receipt version {receipt.version} is not known")
+    expect(outcome.version == 1, f"outcome version {outcome.version} is not known")
+    expect(outcome.cause == Cause.TRANSACTION, "the outcome was not caused by a transaction")
+    expect(
         (outcome.lane, outcome.height) == (header.lane, header.height),
         "the outcome is of another lane or height",
     )
-    _expect(outcome.kind == kind_of(transaction), "the outcome is about another kind")
-    _expect(outcome.account == transaction.account, "the outcome is about another account")
-    _expect(outcome.id == transaction.id, "the outcome is about another id")
-    _expect(outcome.final, "no outcome of this version is interim")
+    expect(outcome.kind == kind_of(transaction), "the outcome is about another kind")
+    expect(outcome.account == transaction.account, "the outcome is about another account")
+    expect(outcome.id == transaction.id, "the outcome is about another id")
+    expect(outcome.final, "no outcome of this version is interim")
     reason = BY_NUMBER.get(outcome.reason)
     if outcome.status == Status.SETTLED:
-        _expect(outcome.reason == 0, "a settled outcome has a reason to reject")
+        expect(outcome.reason == 0, "a settled outcome has a reason to reject")
         overruled = any(finding.outcome > _RULE_ALLOWS for finding in outcome.findings)
-        _expect(not overruled, "a settled outcome has a finding that forbids it")
+        expect(not overruled, "a settled outcome has a finding that forbids it")
         late = isinstance(transaction, Transfer) and 0 < transaction.settle_by_ms < header.time_ms
-        _expect(not late, "the payment was settled after settle_by_ms")
+        expect(not late, "the payment was settled after settle_by_ms")
     else:
-        _expect(outcome.status in (Status.REJECTED, Status.EXPIRED), "the status is not known")
-        _expect(reason is not None and reason.on_ledger, "the reason is not one for the ledger")
+        expect(outcome.status in (Status.REJECTED, Status.EXPIRED), "the status is not known")
+        expect(reason is not None and reason.on_ledger, "the reason is not one for the ledger")
     opens = isinstance(transaction, OpenAccount) and outcome.status == Status.SETTLED
-    _expect(len(outcome.opened) == (20 if opens else 0), "the outcome opens what it cannot open")
+    expect(len(outcome.opened) == (20 if opens else 0), "the outcome opens what it cannot open")
     said = f"the outcome is final: {Status(outcome.status).name.lower()}"
     if reason is None:
         return said
@@ -418,22 +381,5 @@ def _consistent(outcome: Outcome, transaction: Transaction, receipt: Receipt) ->
 
 def _well_formed(codec: Codec[T], value: T) -> str:
     """Structs made in memory are not checked against their bounds; decoding them is."""
-    _expect(codec.decode(codec.encode(value)) == value, "the evidence is not of its own form")
+    expect(codec.decode(codec.encode(value)) == value, "the evidence is not of its own form")
     return "every field is of its type and within its bounds"
-
-
-def _expect(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise Refused(RejectReason.BAD_PROOF, sentence)
-
-
-def _run(steps: Iterable[Step]) -> tuple[Check, ...]:
-    """The checks of `steps`, up to the first that fails."""
-    checks = []
-    for name, step in steps:
-        try:
-            checks.append(Check(name, True, step()))
-        except Refused as refusal:
-            checks.append(Check(name, False, refusal.detail))
-            break
-    return tuple(checks)

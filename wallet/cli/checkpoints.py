@@ -35,7 +35,7 @@ def verify(
     """
     from tallystick.network.proofs import checkpoints
     from tallystick.network.proofs.notes import parse_note, parse_vkey
-    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED
     from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
     from tallystick.network.wire.reasons import RejectReason
@@ -94,7 +94,7 @@ def audit(
     )
     from tallystick.network.proofs.notes import parse_note
     from tallystick.network.proofs.tiles import prove_growth, prove_link
-    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED
     from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
     from tallystick.wallet.cli.tile_source import fetch_from

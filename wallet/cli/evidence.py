@@ -28,7 +28,7 @@ def verify(
     """
     from tallystick.network.proofs.evidence import Kind
     from tallystick.network.proofs.evidence_file import convict, evidence_from_bytes, name_of
-    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED
+    from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED
     from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
     from tallystick.wallet.errors import Untrusted

@@ -29,7 +29,7 @@ from tallystick.wallet.errors import BadFile
 
 if TYPE_CHECKING:
     from tallystick.network.proofs.receipts import Receipt
-    from tallystick.network.proofs.verify import Verdict
+    from tallystick.network.proofs.verdict import Verdict
     from tallystick.wallet.client import Wallet
     from tallystick.wallet.core.outcomes import Outcome
 
@@ -75,7 +75,8 @@ def verify(
 
     Exit codes: 0 genuine and final, 1 not genuine or not readable, 3 genuine but interim.
     """
-    from tallystick.network.proofs.verify import EXIT_NOT_VERIFIED, verify_receipt
+    from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED
+    from tallystick.network.proofs.verify import verify_receipt
     from tallystick.network.wire import bounds
     from tallystick.network.wire.faults import Refused
     from tallystick.wallet.errors import Untrusted

@@ -8,13 +8,8 @@ from msgspec.structs import replace
 
 from tallystick.network.proofs.receipts import Receipt, Status
 from tallystick.network.proofs.state_map import StateMap, blind_of, leaf_hash
-from tallystick.network.proofs.verify import (
-    EXIT_NOT_VERIFIED,
-    EXIT_VERIFIED,
-    Verifier,
-    verify_account,
-    verify_receipt,
-)
+from tallystick.network.proofs.verdict import EXIT_NOT_VERIFIED, EXIT_VERIFIED
+from tallystick.network.proofs.verify import Verifier, verify_account, verify_receipt
 from tallystick.network.wire.blocks import Header, Result
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.network.wire.signing import Phase
