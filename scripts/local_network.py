@@ -120,7 +120,7 @@ class LocalNetwork:
                 "".join(line for line in kept if not line.startswith('key = "file:keys/storage'))
             )
 
-    def start(self, name: str) -> Running:
+    def start(self, name: str, *options: str) -> Running:
         """Start one node; its output goes to node.log in its folder."""
         config = self.folder_of(name) / "node.toml"
         log = self.folder_of(name) / "node.log"
@@ -131,7 +131,7 @@ class LocalNetwork:
         )
         with log.open("ab") as output:
             process = subprocess.Popen(
-                command,
+                [*command, *options],
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,

@@ -70,6 +70,15 @@ CATCH_UP_BLOCKS_MAX = 64
 CATCH_UP_BYTES = 4 * 1024 * 1024
 """A catch-up answer closes after the block that passes this size."""
 
+STATE_CHUNK_BYTES = 64 * 1024
+"""A chunk of a snapshot's state ends at the first row that reaches this: about 3 ms of the serving node."""
+
+STATE_ROW_BYTES_MAX = 1024 * 1024
+"""One row of the state: an account has 40,000 bytes at most, the member set less than 256 ids and keys of 100 bytes."""
+
+STATE_ROWS_MAX = 16_384
+"""Rows in one chunk: an account's has more than 60 bytes, a window's about 50."""
+
 GENESIS_BYTES_MAX = 4 * 1024 * 1024
 """The genesis document in its hashed encoding."""
 

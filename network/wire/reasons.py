@@ -93,6 +93,11 @@ class RejectReason(Enum):
         retryable=True,
     )
     NOT_LEADER = _refusal(36, "NOT_LEADER", "This node does not lead; there is nothing to hand on.")
+    BELOW_SNAPSHOT = _refusal(
+        37,
+        "BELOW_SNAPSHOT",
+        "This node joined from a snapshot and has no transactions from before it. Ask another node.",
+    )
 
     UNKNOWN_ACCOUNT = _outcome(100, "UNKNOWN_ACCOUNT", "The paying account does not exist.")
     WRONG_KEYS = _outcome(

@@ -26,6 +26,7 @@ _STATUS = {
     RejectReason.NOT_READY: 503,
     RejectReason.NOT_CONFIRMED: 503,
     RejectReason.NOT_LEADER: 409,
+    RejectReason.BELOW_SNAPSHOT: 410,
 }
 
 OVERLOAD = frozenset({RejectReason.OVERLOADED, RejectReason.QUOTA_SPENT})

@@ -90,7 +90,7 @@ ROUTES: tuple[Route, ...] = (
             ),
             _READ,
         ),
-        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
+        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT, RejectReason.BELOW_SNAPSHOT),
     ),
     Route(
         "transaction",
@@ -100,7 +100,7 @@ ROUTES: tuple[Route, ...] = (
         "Where a transaction stands.",
         schemas.TransactionResponse,
         query=(_READ,),
-        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT),
+        refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT, RejectReason.BELOW_SNAPSHOT),
     ),
     Route(
         "account",

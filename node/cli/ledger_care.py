@@ -43,7 +43,7 @@ def repair_ledger(config: Path, rebuild: bool, give_up_held: bool, as_json: bool
             settings.data,
             genesis_of(settings),
             settings.role == "member",
-            _guard_record(settings),
+            guard_record(settings),
             keys_of(settings),
         )
         done = asyncio.run(_repaired(settings, node, display, rebuild, give_up_held))
@@ -67,7 +67,7 @@ async def _repaired(
         await peers.close()
 
 
-def _guard_record(settings: NodeConfig) -> bytes | None:
+def guard_record(settings: NodeConfig) -> bytes | None:
     """What the guard beside the key says; None for an observer."""
     if settings.guard is None:
         return None
@@ -176,7 +176,7 @@ def restore_ledger(source: Path, config: Path, level: str, as_json: bool) -> Non
             display,
             keys=keys_of(settings),
         )
-        signed = _guard_record(settings) is not None
+        signed = guard_record(settings) is not None
     except OperationalError as error:
         fail(as_json, str(error))
     display.finish()

@@ -52,6 +52,7 @@ def _report_document(report: Report, seconds: float) -> dict[str, object]:
         "rows": report.rows,
         "blocks": report.blocks,
         "transactions": report.transactions,
+        "whole_from": report.whole_from,
         "findings": [finding.document() for finding in report.findings],
         "findings_left_out": report.left_out,
         "seconds": round(seconds, 3),
@@ -64,6 +65,10 @@ def _report_lines(report: Report, folder: Path, seconds: float) -> list[str]:
     head = f"{folder}: height {report.height:,}, {report.rows:,} rows, level {report.level.name.lower()}"
     pace = f"{report.blocks / seconds:,.0f} blocks/s" if report.blocks and seconds else ""
     lines = [f"{head}, {seconds:.1f} s" + (f" ({pace})" if pace else "")]
+    if report.whole_from > 1:
+        lines.append(
+            f"joined from a snapshot: transactions are here from height {report.whole_from:,} on, what they led to from 1 on"
+        )
     if not count:
         return [*lines, "sound"]
     lines += [f"{count:,} findings:", *told(report.findings, report.left_out)]

@@ -21,15 +21,22 @@ observer_app = typer.Typer(no_args_is_help=True)
 
 Config = Annotated[Path, typer.Option("--config", help="The node's node.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of sentences.")]
+Join = Annotated[
+    bool,
+    typer.Option(
+        "--join",
+        help="Without a ledger, first take the members' snapshot instead of executing every block.",
+    ),
+]
 STATUS_SECONDS_MAX = 5.0
 
 
 @node_app.command("run")
-def run(config: Config, as_json: Json = False) -> None:
+def run(config: Config, join: Join = False, as_json: Json = False) -> None:
     """Run a member until SIGTERM. Logs are JSON lines on standard error; exit code 70 after a halt."""
     from tallystick.node.compose import compose_node
 
-    _run(compose_node, config, as_json)
+    _run(compose_node, config, join, as_json)
 
 
 @node_app.command("prepare-spare")
@@ -73,19 +80,25 @@ def _observers() -> None:
 
 
 @observer_app.command("run")
-def run_observer(config: Config, as_json: Json = False) -> None:
+def run_observer(config: Config, join: Join = False, as_json: Json = False) -> None:
     """Run an observer until SIGTERM. Exit code 70 if it halted or found a divergence."""
     from tallystick.node.compose import compose_observer
 
-    _run(compose_observer, config, as_json)
+    _run(compose_observer, config, join, as_json)
 
 
-def _run(compose: Callable[[NodeConfig], "Composed"], path: Path, as_json: bool) -> None:
+def _run(
+    compose: Callable[[NodeConfig], "Composed"], path: Path, join: bool, as_json: bool
+) -> None:
     from tallystick.node.runtime.supervisor import run_process
     from tallystick.node.runtime.telemetry import configure_logging
 
     settings = settings_of(path, as_json)
     configure_logging(settings.name, settings.log_level)
+    if join:
+        from tallystick.node.cli.joining import join_first
+
+        join_first(settings, as_json)
 
     async def build() -> "Composed":
         return compose(settings)

@@ -18,7 +18,7 @@ from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core.events import CheckedBody, Verdict
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import Ledger
-from tallystick.node.core.messages import AskBlocks, Blocks, FinalBlock
+from tallystick.node.core.messages import AskBlocks, BelowSnapshot, Blocks, FinalBlock
 from tallystick.node.core.ports import VerifyVote
 
 PATIENCE_MS = 1_000
@@ -128,12 +128,12 @@ class CatchUp:
         """Before that nothing is asked."""
         return self._poll_ms if self._poll_ms is not None and not self.behind else self._ask_from_ms
 
-    def on_blocks(self, answer: Blocks) -> tuple[bytes, ...] | None:
+    def on_blocks(self, answer: Blocks | BelowSnapshot) -> tuple[bytes, ...] | None:
         """The transactions to check next, or None when the answer leads nowhere (then the next member is asked)."""
         self._asked_ms = None
         if self.checking is not None:
             return None
-        run = self._run_of(answer)
+        run = self._run_of(answer) if isinstance(answer, Blocks) else None
         if run is None:
             self._turn += 1
             return None

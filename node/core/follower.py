@@ -22,7 +22,7 @@ from tallystick.node.core.events import (
     Tick,
 )
 from tallystick.node.core.ledger import Ledger
-from tallystick.node.core.messages import CATCH_UP_MESSAGE, Blocks
+from tallystick.node.core.messages import CATCH_UP_MESSAGE, BelowSnapshot, Blocks
 from tallystick.node.core.ports import Store, VerifyVote
 from tallystick.node.core.reading import LedgerReader
 from tallystick.node.core.stalls import Moments, around
@@ -109,7 +109,7 @@ class Follower:
             message = CATCH_UP_MESSAGE.decode(payload) if channel is Channel.CATCH_UP else None
         except Refused as refused:
             return step.note("peer-garbage", peer=peer, reason=refused.reason.code)
-        if isinstance(message, Blocks) and self.catch_up.owes(peer):
+        if isinstance(message, Blocks | BelowSnapshot) and self.catch_up.owes(peer):
             bodies = self.catch_up.on_blocks(message)
             if bodies is None:
                 self._poll_ms = now_ms + POLL_MS

@@ -59,6 +59,12 @@ class BlockRecord(Struct, array_like=True, frozen=True):
     outcomes: tuple[bytes, ...]
 
 
+def whole_from(store: Store) -> int:
+    """Height from which on the blocks in `store` have their transactions."""
+    stored = store.get(schema.WHOLE_FROM)
+    return 1 if stored is None else int.from_bytes(stored, "big")
+
+
 class _AccountRow(Struct, array_like=True, frozen=True):
     height: int
     seed: bytes
@@ -87,6 +93,8 @@ class Ledger:
         self.height = Height(0)
         self.header: Header | None = None
         self.certificate: Certificate | None = None
+        self.whole_from = whole_from(store)
+        """Height from which on blocks have their transactions here: 1, but in a ledger that was joined from a snapshot."""
         self.layers: dict[Link, Layer] = {}
         self.unsaved: Pairs = {}
         """What the next batch must hold: drained by whoever persists."""

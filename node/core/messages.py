@@ -9,6 +9,7 @@ from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import U64, Hash, Header, Result
 from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.ids import BodyId
+from tallystick.network.wire.membership import EpochMembers
 from tallystick.network.wire.transactions import SignatureBytes
 
 Raw = Annotated[bytes, Meta(max_length=bounds.TRANSACTION_BYTES_MAX)]
@@ -79,5 +80,101 @@ class GiveBlockData(Struct, array_like=True, frozen=True, forbid_unknown_fields=
     data: Annotated[bytes, Meta(max_length=bounds.CONSENSUS_MESSAGE_BYTES_MAX)]
 
 
-CatchUpMessage: TypeAlias = AskBlocks | Blocks | AskBlockData | GiveBlockData
+# -- joining from a snapshot -------------------------------------------------------------------------------------------
+
+
+class AskOutlines(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=5):
+    """Final blocks without their transactions, from `height` to `last` at most, as many as fit."""
+
+    height: U64
+    last: U64
+
+
+class BlockOutline(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a block decided, and not what it was asked. Every byte is covered by its link (`outlines.check_outline`)."""
+
+    header: Header
+    result: Result
+    outcomes: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=8_192)], ...],
+        Meta(max_length=bounds.BLOCK_TRANSACTIONS_MAX),
+    ]
+    alone: Annotated[tuple[Raw, ...], Meta(max_length=bounds.BLOCK_TRANSACTIONS_MAX)]
+    """The transactions that took no id, in their order: until their deadlines they may not be ordered again, and no
+    outcome names a deadline."""
+
+
+class Outlines(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=6):
+    """A run of outlines; empty: the sender has no final block from there on. The certificate is over the last one; None
+    where that is the `last` which was asked for and a later block's certificate covers it."""
+
+    height: U64
+    """What was asked for."""
+    final_height: U64
+    blocks: Annotated[tuple[BlockOutline, ...], Meta(max_length=2 * bounds.CATCH_UP_BLOCKS_MAX)]
+    certificate: Certificate | None
+    opens: EpochMembers | None
+    """Who votes in the epoch that the last block opens, if it closes one."""
+
+
+class AskState(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=7):
+    """Chunk `number` of the state after block `height`; 0 and 0: of the last final block, from the beginning."""
+
+    height: U64
+    number: U64
+
+
+class StateChunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=8):
+    """Some rows of accounts and records, each once, in the sender's order."""
+
+    height: U64
+    number: U64
+    certificate: Certificate | None
+    """Over that block, with chunk 0."""
+    rows: Annotated[
+        tuple[
+            tuple[
+                Annotated[bytes, Meta(min_length=2, max_length=512)],
+                Annotated[bytes, Meta(max_length=bounds.STATE_ROW_BYTES_MAX)],
+            ],
+            ...,
+        ],
+        Meta(max_length=bounds.STATE_ROWS_MAX),
+    ]
+    last: bool
+
+
+class StateGone(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=9):
+    """The sender does not hold that state (any more): begin anew, here or elsewhere."""
+
+    height: U64
+
+
+class NotNow(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=10):
+    """Settling comes first: ask again after so long."""
+
+    wait_ms: Annotated[int, Meta(ge=0, le=60_000)]
+
+
+class BelowSnapshot(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=11):
+    """An answer to `AskBlocks`: the sender joined from a snapshot and has transactions from `whole_from` on only."""
+
+    height: U64
+    """What was asked for."""
+    whole_from: U64
+
+
+CatchUpMessage: TypeAlias = (
+    AskBlocks
+    | Blocks
+    | AskBlockData
+    | GiveBlockData
+    | AskOutlines
+    | Outlines
+    | AskState
+    | StateChunk
+    | StateGone
+    | NotNow
+    | BelowSnapshot
+)
 CATCH_UP_MESSAGE: Codec[CatchUpMessage] = Codec(CatchUpMessage, bytes_max=bounds.FRAME_BYTES_MAX)

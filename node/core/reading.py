@@ -34,11 +34,11 @@ from tallystick.network.wire.digest import ZERO
 from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.ids import BodyId, Height, Link
 from tallystick.network.wire.reasons import RejectReason
-from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.evidence_kept import kept_in
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import BlockRecord, Ledger
+from tallystick.node.core.outlines import body_ids_of
 
 BLOCKS_REMEMBERED = 16
 """Blocks whose trees stay in memory: clients ask for receipts of the newest."""
@@ -136,7 +136,12 @@ class LedgerReader:
         proven = self._proof_of(height)
         if not 0 <= index < len(proven.record.bodies):
             raise Refused(RejectReason.NOT_FOUND, f"block {height} has no transaction {index}")
-        return receipt_of(proven.record.bodies[index], proven.proof, _item(proven, index))
+        raw = proven.record.bodies[index]
+        if not raw:
+            raise Refused(
+                RejectReason.BELOW_SNAPSHOT, height=height, whole_from=self._ledger.whole_from
+            )
+        return receipt_of(raw, proven.proof, _item(proven, index))
 
     def bundle(self, height: int, indexes: Sequence[int], /) -> bytes:
         """The encoded `Bundle`. Outcomes are put in as they stand in the block: what was encoded once is not read."""
@@ -160,7 +165,7 @@ class LedgerReader:
         record = self._ledger.block(height)
         if record is None:
             return None
-        ids = tuple([body_id(raw) for raw in record.bodies])
+        ids = tuple([BodyId(each) for each in body_ids_of(record)])
         return BlockView(record.header, record.result, record.certificate, ids, record.bodies)
 
     def checkpoint(self, height: int | None, /) -> tuple[CheckpointDocument, Note]:
@@ -213,7 +218,7 @@ class LedgerReader:
         if layer is not None:
             transactions, outcomes = layer.transactions, layer.outcomes
         else:
-            transactions = Tree([body_id(raw) for raw in record.bodies])
+            transactions = Tree(body_ids_of(record))
             outcomes = Tree([tree_leaf(outcome) for outcome in record.outcomes])
         proven = _Proven(record, transactions, outcomes, self._block_proof(record))
         if len(self._proven) >= 4 * BLOCKS_REMEMBERED:

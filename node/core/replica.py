@@ -50,8 +50,8 @@ from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.core.messages import (
     CATCH_UP_MESSAGE,
-    AskBlockData,
     AskBlocks,
+    BelowSnapshot,
     Blocks,
     GiveBlockData,
 )
@@ -251,6 +251,7 @@ class Replica:
                 self.fairness.sent_on(up_to)
             self._arrived = self.pool.arrived
             self.intake.outcomes.sweep()
+            self._served.snapshots.sweep(now_ms)
 
     def _retry_judging(self, now_ms: int) -> None:
         for judged in self.judging.retry(now_ms, self._step):
@@ -299,18 +300,18 @@ class Replica:
 
     def _on_catch_up(self, peer: NodeId, payload: bytes, now_ms: int) -> None:
         match CATCH_UP_MESSAGE.decode(payload):
-            case AskBlocks() | AskBlockData() as asked:
-                ahead = isinstance(asked, AskBlocks) and asked.height > self.ledger.height + 1
-                if ahead and peer in self.ledger.members:
-                    self.catch_up.hint(peer, now_ms)  # it has blocks that we lack
-                self._served.answer(asked, peer, self.ledger, self.judging, now_ms, self._step)
-            case Blocks() as blocks:
+            case Blocks() | BelowSnapshot() as blocks:
                 bodies = self.catch_up.on_blocks(blocks) if self.catch_up.owes(peer) else None
                 if bodies is not None:
                     self._check_for_catch_up(bodies, now_ms)
             case GiveBlockData(encoded):
                 if self.judging.given(encoded):
                     self._retry_judging(now_ms)
+            case asked:
+                ahead = isinstance(asked, AskBlocks) and asked.height > self.ledger.height + 1
+                if ahead and peer in self.ledger.members:
+                    self.catch_up.hint(peer, now_ms)  # it has blocks that we lack
+                self._served.answer(asked, peer, self.ledger, self.judging, now_ms, self._step)
 
     def _check_for_catch_up(self, bodies: tuple[bytes, ...], now_ms: int) -> None:
         """What waits in the pool has been checked already; the rest of the run is checked first."""

@@ -12,6 +12,11 @@ ENGINE = b"m/engine"
 GUARD = b"m/guard"
 """The database's copy of the guard's record; the one beside the key may never be ahead of it."""
 
+WHOLE_FROM = b"m/whole-from"
+"""Height (8 bytes) from which on blocks have their transactions here; no row: from 1 on (`outlines`)."""
+JOINING = b"m/joining"
+"""How far a ledger in the making has come (`node.upkeep.snapshots`); never in one that a node uses."""
+
 CHECKPOINT_SAID = b"m/checkpoint-said"
 """Our newest share of a checkpoint: kept before it leaves, and nothing is said below it."""
 CHECKPOINT_NEWEST = b"m/checkpoint-newest"

@@ -20,10 +20,16 @@ from tallystick.node.core.messages import (
     CATCH_UP_MESSAGE,
     AskBlockData,
     AskBlocks,
+    AskOutlines,
+    AskState,
+    BelowSnapshot,
     Blocks,
+    CatchUpMessage,
     FinalBlock,
     GiveBlockData,
 )
+from tallystick.node.core.outlines import is_whole
+from tallystick.node.core.snapshots import Snapshots
 from tallystick.node.core.step import Step
 
 SERVED_BYTES_PER_MS = 16 * 1024
@@ -41,6 +47,7 @@ class Served:
     """What each peer has had of us: a question of a few bytes must not buy milliseconds of our time without end."""
 
     _paid_until_ms: dict[NodeId, int] = field(default_factory=dict)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
     def may_have(self, peer: NodeId, now_ms: int) -> bool:
         """False while the peer is too far ahead of its rate; it asks another member then."""
@@ -53,36 +60,43 @@ class Served:
 
     def answer(
         self,
-        asked: AskBlocks | AskBlockData,
+        asked: CatchUpMessage,
         peer: NodeId,
         ledger: Ledger,
         judging: Judging,
         now_ms: int,
         step: Step,
     ) -> None:
-        """What a peer lacks, as long as it stays near its rate."""
+        """What a peer lacks, as long as it stays near its rate. An answer to nothing that we asked is not heard."""
+        if isinstance(asked, AskOutlines | AskState):
+            found = self.snapshots.answer(asked, peer, ledger, now_ms, catch_up.RUN_BYTES_MAX)
+            return step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(found), peer)
         if not self.may_have(peer, now_ms):
             return step.note("peer-asks-too-much", peer=peer)
         if isinstance(asked, AskBlocks):
             answer = CATCH_UP_MESSAGE.encode(serve(ledger, asked.height))
-        else:
+        elif isinstance(asked, AskBlockData):
             data = judging.uncommitted.get(Link(asked.link))
             if data is None:
                 return None
             answer = CATCH_UP_MESSAGE.encode(GiveBlockData(BLOCK_DATA.encode(data)))
+        else:
+            return None
         self.had(peer, len(answer), now_ms)
         return step.hearsay(Channel.CATCH_UP, answer, peer)
 
 
-def serve(ledger: Ledger, height: int) -> Blocks:
+def serve(ledger: Ledger, height: int) -> Blocks | BelowSnapshot:
     """A run of final blocks from `height` on that ends with a block's own certificate, bounded in bytes and blocks."""
+    if ledger.whole_from > max(1, height):
+        return BelowSnapshot(height, ledger.whole_from)
     blocks: list[FinalBlock] = []
     certificate: Certificate | None = None
     complete = size = 0
     at = max(1, height)
     while at <= ledger.height and len(blocks) < 2 * bounds.CATCH_UP_BLOCKS_MAX:
         record = ledger.block(at)
-        if record is None:
+        if record is None or not is_whole(record):
             break
         block = FinalBlock(record.header, record.result, record.bodies)
         size += size_of(block)

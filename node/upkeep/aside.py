@@ -1,4 +1,4 @@
-"""A ledger that is made beside the one in use and then takes its place: `repair` and `restore` both end so.
+"""A ledger that is made beside the one in use and then takes its place: `repair`, `restore` and `join` end so.
 
 ```
 data/ledger           in use                     1  data/repair/ledger is made, in synced batches, and verified
@@ -19,7 +19,12 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.node.storage.opening import NodeStore
 from tallystick.node.upkeep.stores import MOVED, Keys, open_new
 
-NAMES = ("repair", "restore")
+AGAIN = {
+    "repair": "`tallystick ledger repair`",
+    "restore": "`tallystick ledger restore`",
+    "join": "the node with `--join`",
+}
+"""Folder → what goes on where it stopped."""
 READY = "ready"
 
 
@@ -99,11 +104,11 @@ class Aside:
 
 def unfinished(folder: Path) -> str | None:
     """Why a node may not start in `folder`, None if it may."""
-    for name in NAMES:
+    for name, again in AGAIN.items():
         if (folder / name).is_dir():
             return (
                 f"a {name} of the ledger in {folder} was begun and not finished:"
-                f" run `tallystick ledger {name}` again, it goes on where it stopped"
+                f" run {again} again, it goes on where it stopped"
             )
     return None
 

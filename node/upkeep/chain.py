@@ -8,7 +8,6 @@ the link table names, so one fault gives one finding). Not here: execution (`rep
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from tallystick.contracts import decisions
 from tallystick.contracts.state import account_key
 from tallystick.network.proofs.merkle import Log, root_of
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
@@ -22,6 +21,7 @@ from tallystick.network.wire.membership import EPOCH_MEMBERS
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.ledger import BlockRecord, Ledger
+from tallystick.node.core.outlines import ALONE, is_whole
 from tallystick.node.core.ports import Store
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.epochs import Epochs
@@ -29,11 +29,6 @@ from tallystick.node.upkeep.findings import Findings, Level, Progress
 from tallystick.node.upkeep.rows import Damaged, account_row, read, read_block
 
 _PROGRESS_BLOCKS = 200
-
-_BODY_ONLY_REASONS = frozenset(
-    (decisions.UNKNOWN_ACCOUNT.reason, decisions.WRONG_KEYS.reason, decisions.ID_TAKEN.reason)
-)
-"""Outcomes that consume a body without taking its (account, id), as `contracts.consumption` decides."""
 
 
 @dataclass(slots=True)
@@ -54,6 +49,8 @@ class Walk:
     blocks: int = 0
     """Blocks that could be read."""
     transactions: int = 0
+    whole_from: int = 1
+    """Height from which on blocks must have their transactions (`node.core.outlines`)."""
     taken: int = 0
     refused: int = 0
     _history: Log = field(default_factory=Log)
@@ -178,10 +175,10 @@ class Walk:
     # -- what it holds -------------------------------------------------------------------------------------------------
 
     def _contents(self, height: int, record: BlockRecord) -> None:
-        ids = [body_id(raw) for raw in record.bodies]
+        outcomes = record.outcomes
+        ids = self._ids(height, record)
         if root_of(ids) != record.header.tx_root:
             self._fault(height, "its transactions do not give its root", Level.MERKLE)
-        outcomes = record.outcomes
         if root_of([tree_leaf(each) for each in outcomes]) != record.result.receipts_root:
             self._fault(height, "its outcomes do not give its root", Level.MERKLE)
         self.transactions += len(ids)
@@ -194,10 +191,31 @@ class Walk:
                 continue
             self._consumed(height, index, outcome)
 
+    def _ids(self, height: int, record: BlockRecord) -> list[bytes]:
+        """Body ids; below the snapshot that the ledger was joined from, those that the outcomes name."""
+        if is_whole(record):
+            return [body_id(raw) for raw in record.bodies]
+        if height >= self.whole_from:
+            self._fault(height, "transactions of it are missing", Level.MERKLE)
+        try:
+            outcomes = [OUTCOME.decode(encoded) for encoded in record.outcomes]
+            kept = [raw or None for raw in record.bodies]
+            if any(
+                raw is None and each.reason in ALONE
+                for raw, each in zip(kept, outcomes, strict=True)
+            ):
+                self._fault(height, "a transaction that took no id is missing", Level.MERKLE)
+            return [
+                each.body_id if raw is None else body_id(raw)
+                for raw, each in zip(kept, outcomes, strict=True)
+            ]
+        except (Refused, ValueError):
+            return []  # the root, or the outcomes' own checks, say so
+
     def _consumed(self, height: int, index: int, outcome: Outcome) -> None:
         """The row that says that this transaction can never be ordered again, where a reader looks for its place."""
         place = schema.place(height, index)
-        if outcome.reason in _BODY_ONLY_REASONS:
+        if outcome.reason in ALONE:
             self.refused += 1
             key, length = schema.REFUSED + outcome.body_id, 12
             wanted = place

@@ -18,11 +18,12 @@ from tallystick.network.wire.blocks import Header, Result
 from tallystick.network.wire.faults import InvariantError, OperationalError, Refused
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId
-from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.events import CheckedBody
 from tallystick.node.core.layers import Layer
+from tallystick.node.core.ledger import whole_from
+from tallystick.node.core.outlines import body_ids_of, is_whole
 from tallystick.node.core.ports import Store
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.findings import TABLES, Findings, Progress, silent
@@ -91,10 +92,9 @@ class StoredSide:
             record = read_block(self.store, height)
         except Damaged as damaged:
             raise OperationalError(f"{self.name}: block {height} {damaged}") from None
-        ids = tuple([body_id(raw) for raw in record.bodies])
-        return Seen(
-            record.header, record.result, record.certificate, ids, record.bodies, record.outcomes
-        )
+        ids = tuple(body_ids_of(record))
+        bodies = record.bodies if is_whole(record) else None
+        return Seen(record.header, record.result, record.certificate, ids, bodies, record.outcomes)
 
     def outcomes(self, bodies: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
         """`block` has shown them."""
@@ -235,7 +235,7 @@ def _own(
     scratch: Callable[[], WritableStore],
 ) -> Layer | None:
     """The block as this release executes it, if a ledger at hand leads up to it."""
-    source = a.store or b.store
+    source = next((each for each in (a.store, b.store) if each and whole_from(each) == 1), None)
     bodies = one.bodies if one.bodies is not None else other.bodies
     if source is None or bodies is None:
         return None

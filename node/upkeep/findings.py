@@ -128,6 +128,8 @@ class Report:
     transactions: int
     findings: tuple[Finding, ...]
     left_out: int
+    whole_from: int = 1
+    """Height from which on blocks have their transactions; above 1 in a ledger that was joined from a snapshot."""
 
     @property
     def exit_code(self) -> int:

@@ -1,6 +1,6 @@
-"""Asks members for final blocks over the nodes' own links: mutual TLS, pinned keys, the catch-up channel and nothing else.
+"""Asks members over the nodes' own links: mutual TLS, pinned keys, the catch-up channel and nothing else.
 
-What members say beside it (votes, payments) is not heard. Not here: whether an answer is believed (`rebuilding`).
+What members say beside it (votes, payments) is not heard. Not here: whether an answer is believed (`rebuilding`, `joining`).
 """
 
 import asyncio
@@ -12,10 +12,25 @@ from tallystick.network.transport.wire_link import PeerSink
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.frames import Channel, pack, unpack
 from tallystick.network.wire.ids import NodeId
-from tallystick.node.core.messages import CATCH_UP_MESSAGE, AskBlocks, Blocks
+from tallystick.node.core.messages import (
+    CATCH_UP_MESSAGE,
+    AskBlocks,
+    AskOutlines,
+    AskState,
+    BelowSnapshot,
+    Blocks,
+    CatchUpMessage,
+    NotNow,
+    Outlines,
+    StateChunk,
+    StateGone,
+)
 
 PATIENCE_SECONDS = 5.0
 """For an answer, and for the first member to connect: members serve 16 MB/s, and dial each other every few seconds."""
+
+GATHER_SECONDS = 1.0
+"""After the first member has connected, for the others: who asks several wants to know several."""
 
 
 class PeerLinks(Protocol):
@@ -27,34 +42,64 @@ class PeerLinks(Protocol):
     def send(self, to: NodeId | None, frame: bytes, *, promise: bool) -> None: ...
 
 
-class PeerBlocks:
-    """`rebuilding.AskPeers` over links, which are opened at the first question."""
+def answers(question: CatchUpMessage, message: CatchUpMessage) -> bool:
+    """Whether this is an answer to that question, and not a late one to another."""
+    match question:
+        case AskBlocks(height):
+            return isinstance(message, Blocks | BelowSnapshot) and message.height == height
+        case AskOutlines(height, _):
+            same = isinstance(message, Outlines) and message.height == height
+            return same or isinstance(message, NotNow)
+        case AskState(0, 0):
+            return isinstance(message, NotNow) or (
+                isinstance(message, StateChunk) and message.number == 0
+            )
+        case AskState(height, number):
+            if isinstance(message, StateChunk):
+                return (message.height, message.number) == (height, number)
+            return isinstance(message, NotNow | StateGone)
+    return False
+
+
+class PeerAnswers:
+    """`joining.Sources` over links, which are opened at the first question."""
 
     def __init__(self, open_links: Callable[[], PeerLinks]) -> None:
         self._open = open_links
         self._links: PeerLinks | None = None
         self._up: set[NodeId] = set()
         self._somebody = asyncio.Event()
-        self._answer: asyncio.Future[Blocks] | None = None
-        self._asked: NodeId | None = None
-        self._turn = 0
+        self._answer: asyncio.Future[CatchUpMessage] | None = None
+        self._asked: tuple[NodeId, CatchUpMessage] | None = None
 
-    async def ask(self, height: int) -> Blocks | None:
-        """Ask the next member; None when nobody is there or it stays silent."""
+    async def members(self) -> list[NodeId]:
+        """Connected members, ascending; empty when nobody came within the patience."""
         if self._links is None:
             self._links = self._open()
             self._links.attach(self)
             await self._links.start()
+            await self._gather()
         try:
             await asyncio.wait_for(self._somebody.wait(), PATIENCE_SECONDS)
         except TimeoutError:
+            return []
+        return sorted(self._up)
+
+    async def _gather(self) -> None:
+        try:
+            await asyncio.wait_for(self._somebody.wait(), PATIENCE_SECONDS)
+        except TimeoutError:
+            return
+        await asyncio.sleep(GATHER_SECONDS)
+
+    async def ask(self, peer: NodeId, question: CatchUpMessage) -> CatchUpMessage | None:
+        """One answer; None when it did not come in time."""
+        if self._links is None:
             return None
-        members = sorted(self._up)
-        self._asked = members[self._turn % len(members)]
-        self._turn += 1
+        self._asked = peer, question
         self._answer = asyncio.get_running_loop().create_future()
-        question = pack(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(AskBlocks(height)))
-        self._links.send(self._asked, question, promise=False)
+        frame = pack(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(question))
+        self._links.send(peer, frame, promise=False)
         try:
             return await asyncio.wait_for(self._answer, PATIENCE_SECONDS)
         except TimeoutError:
@@ -77,13 +122,33 @@ class PeerBlocks:
             self._somebody.clear()
 
     def on_frame(self, peer: NodeId, frame: bytes) -> None:
-        answer = self._answer
-        if peer != self._asked or answer is None or answer.done():
+        answer, asked = self._answer, self._asked
+        if asked is None or peer != asked[0] or answer is None or answer.done():
             return
         try:
             channel, payload = unpack(frame)
             message = CATCH_UP_MESSAGE.decode(payload) if channel is Channel.CATCH_UP else None
         except Refused:
             return
-        if isinstance(message, Blocks):
+        if message is not None and answers(asked[1], message):
             answer.set_result(message)
+
+
+class PeerBlocks:
+    """`rebuilding.AskPeers`: one member after the other."""
+
+    def __init__(self, open_links: Callable[[], PeerLinks]) -> None:
+        self._answers = PeerAnswers(open_links)
+        self._turn = 0
+
+    async def ask(self, height: int) -> Blocks | None:
+        """Ask the next member; None when nobody is there, it stays silent, or it has no whole blocks so far down."""
+        members = await self._answers.members()
+        if not members:
+            return None
+        self._turn += 1
+        answer = await self._answers.ask(members[self._turn % len(members)], AskBlocks(height))
+        return answer if isinstance(answer, Blocks) else None
+
+    async def close(self) -> None:
+        await self._answers.close()

@@ -14,10 +14,12 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import Height
 from tallystick.network.wire.keys import verify_vote
+from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core.admission import BodyChecker
 from tallystick.node.core.catch_up import RUN_BYTES_MAX, CatchUp
-from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.ledger import Ledger, whole_from
 from tallystick.node.core.messages import Blocks, FinalBlock
+from tallystick.node.core.outlines import is_whole
 from tallystick.node.core.ports import Store
 from tallystick.node.upkeep.findings import Progress, silent
 from tallystick.node.upkeep.ports import WritableStore
@@ -81,7 +83,20 @@ class Rebuilding:
                     return bodies
         raise OperationalError(
             f"block {first}, or one up to its certificate, is damaged or missing here, and no peer gave it."
-            f" What was rebuilt so far is kept; run the command again when a member can be reached"
+            f" What was rebuilt so far is kept; run the command again when a member can be reached{self._below(first)}"
+        )
+
+    def _below(self, height: int) -> str:
+        """What else helps where this ledger never had the block whole."""
+        try:
+            first = 1 if self.source is None else whole_from(self.source)
+        except OperationalError:
+            first = 1
+        if height >= first:
+            return ""
+        return (
+            f" that has whole blocks from {height} on ({RejectReason.BELOW_SNAPSHOT.code}: this ledger was joined from a"
+            f" snapshot below {first}). A node that never voted under its id may instead move data/ away and join again"
         )
 
 
@@ -98,6 +113,8 @@ def run_on_disk(store: Store, first: int) -> Blocks:
             record = read_block(store, height)
         except Damaged:
             break
+        if not is_whole(record):
+            break  # below a snapshot: a peer has its transactions
         size += 300 + sum(map(len, record.bodies)) + 3 * len(record.bodies)
         if size > RUN_BYTES_MAX:
             break

@@ -151,7 +151,7 @@ def _meta(key: bytes, value: bytes, engine: EngineName) -> Fault:
             GUARD_RECORD.decode(value)
         case schema.CHECKPOINT_SAID:
             SHARE.decode(value)
-        case schema.CHECKPOINT_NEWEST:
+        case schema.CHECKPOINT_NEWEST | schema.WHOLE_FROM:
             return None if len(value) == 8 else "is no height"
         case _:
             return "this release knows no such row"

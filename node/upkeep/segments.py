@@ -28,6 +28,7 @@ BACKED_UP: Final = (
     schema.LINK,
     schema.ACCOUNT,
     schema.FINAL,
+    schema.WHOLE_FROM,
     schema.RECORD,
     schema.TAKEN,
     schema.REFUSED,

@@ -7,9 +7,12 @@ of a damaged ledger the better. Nothing is written except to the scratch ledger 
 from collections.abc import Callable
 
 from tallystick.network.proofs.certificates import Verify
+from tallystick.network.wire.faults import OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.keys import verify_vote
+from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core import schema
+from tallystick.node.core.ledger import whole_from
 from tallystick.node.core.ports import Store
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.chain import Walk, check_state
@@ -31,11 +34,13 @@ def verify(
 ) -> Report:
     """Look at the whole ledger. `scratch` opens an empty database for level 4, as large as this one gets."""
     findings = Findings()
+    whole_from = _whole_from(store, level)
     height, link, fault = last_final(store)
     if fault is not None:
         findings.add(Level.RECORDS, schema.FINAL, fault)
     counts = check_rows(store, genesis.engine, height, findings, progress)
     walk = Walk(store, genesis, Epochs(genesis, check_vote), findings, level >= Level.MERKLE)
+    walk.whole_from = whole_from
     root = b""
     if level >= Level.HEADERS:
         walk.run(height, progress)
@@ -59,7 +64,19 @@ def verify(
         walk.transactions,
         tuple(findings.found),
         findings.left_out,
+        whole_from,
     )
+
+
+def _whole_from(store: Store, level: Level) -> int:
+    """Where whole blocks begin. `OperationalError` if they would have to be executed from genesis and are not there."""
+    first = whole_from(store)
+    if level >= Level.EXECUTE and first > 1:
+        raise OperationalError(
+            f"{RejectReason.BELOW_SNAPSHOT.code}: this ledger was joined from a snapshot and has no transactions below block"
+            f" {first}, so nothing can be executed from genesis. Use level merkle here, and execute at another node"
+        )
+    return first
 
 
 def _count(table: bytes, wanted: int, have: dict[bytes, int], findings: Findings) -> None:

@@ -44,7 +44,8 @@ class Peer:
 
     async def ask(self, height: int) -> Blocks | None:
         self.asked.append(height)
-        return serve(self.ledger, height)
+        answer = serve(self.ledger, height)
+        return answer if isinstance(answer, Blocks) else None
 
 
 def with_byte(value: bytes, at: int, by: int = 1) -> bytes:

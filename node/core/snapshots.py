@@ -1,0 +1,129 @@
+"""A snapshot as a node gives it away: the state of one certified block in small chunks, beside outlines of all blocks.
+
+The rows come off the store's own iterators, which stand still while the ledger goes on; nothing is copied or computed beforehand.
+Decided here: that settling comes first. All who join share one budget, and who asks for more is told when to ask again; one
+state is held for each peer, a few in all, and forgotten when nobody asks on. Not here: what a snapshot must prove (`outlines`,
+`node.upkeep.snapshots`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from tallystick.network.wire import bounds
+from tallystick.network.wire.faults import OperationalError
+from tallystick.network.wire.ids import Height, NodeId
+from tallystick.node.core import schema
+from tallystick.node.core.ledger import Ledger
+from tallystick.node.core.messages import (
+    AskOutlines,
+    AskState,
+    CatchUpMessage,
+    NotNow,
+    StateChunk,
+    StateGone,
+)
+from tallystick.node.core.outlines import outlines_from
+
+READ_BYTES_PER_MS = 2 * 1024
+"""What all who join may make us read: 2 MB/s. Reading runs at 25 MB/s or more, so this takes 8 % of the core's time at most."""
+
+STATES_MAX = 4
+"""States held at once. Each keeps the database from dropping what was overwritten since."""
+
+IDLE_MS = 30_000
+"""A state that nobody asks on for so long is let go: three times a joiner's patience."""
+
+
+@dataclass(slots=True)
+class _State:
+    """The rows of one height, as far as one peer has taken them."""
+
+    height: Height
+    rows: Iterator[tuple[bytes, bytes]]
+    next_number: int
+    newest: StateChunk
+    """Given again if it is asked for again."""
+    used_ms: int
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """One per member."""
+
+    _free_ms: int = 0
+    """From when on the budget has room again."""
+    _states: dict[NodeId, _State] = field(default_factory=dict)
+
+    def answer(
+        self,
+        asked: AskOutlines | AskState,
+        peer: NodeId,
+        ledger: Ledger,
+        now_ms: int,
+        run_bytes_max: int,
+    ) -> CatchUpMessage:
+        """The chunk or run that was asked for, or how long to wait for it."""
+        if now_ms < self._free_ms:
+            return NotNow(min(self._free_ms - now_ms, 60_000))
+        if isinstance(asked, AskOutlines):
+            run, read = outlines_from(ledger, asked, run_bytes_max)
+            self._spend(read, now_ms)
+            return run
+        try:
+            return self._state(asked, peer, ledger, now_ms)
+        except OperationalError:
+            # Rows under a key that was changed meanwhile cannot be opened any more; others would show in our own reads.
+            self._states.pop(peer, None)
+            return StateGone(asked.height)
+
+    def sweep(self, now_ms: int) -> None:
+        """Let go of what nobody takes any more."""
+        for peer in [
+            each for each, state in self._states.items() if now_ms > state.used_ms + IDLE_MS
+        ]:
+            del self._states[peer]
+
+    def _spend(self, read: int, now_ms: int) -> None:
+        self._free_ms = now_ms + max(1, read // READ_BYTES_PER_MS)
+
+    def _state(self, asked: AskState, peer: NodeId, ledger: Ledger, now_ms: int) -> CatchUpMessage:
+        if (asked.height, asked.number) == (0, 0):
+            return self._begin(peer, ledger, now_ms)
+        state = self._states.get(peer)
+        if state is None or state.height != asked.height:
+            return StateGone(asked.height)
+        state.used_ms = now_ms
+        if asked.number == state.newest.number:
+            return state.newest
+        if asked.number != state.next_number:
+            return StateGone(asked.height)
+        return self._next(state, now_ms)
+
+    def _begin(self, peer: NodeId, ledger: Ledger, now_ms: int) -> CatchUpMessage:
+        """Pin the state of the last final block. Only a whole step's state may be pinned, so nothing may wait to be staged."""
+        certificate = ledger.certificate
+        if certificate is None or certificate.height != ledger.height or ledger.unsaved:
+            return NotNow(100)
+        self._states.pop(peer, None)
+        self.sweep(now_ms)
+        if len(self._states) >= STATES_MAX:
+            return NotNow(1_000)
+        rows = chain(ledger.store.scan(schema.ACCOUNT), ledger.store.scan(schema.RECORD))
+        first = StateChunk(ledger.height, 0, certificate, (), last=False)
+        self._states[peer] = _State(ledger.height, rows, 1, first, now_ms)
+        return first
+
+    def _next(self, state: _State, now_ms: int) -> StateChunk:
+        rows: list[tuple[bytes, bytes]] = []
+        size = 0
+        for key, value in state.rows:
+            rows.append((key, value))
+            size += len(key) + len(value)
+            if size >= bounds.STATE_CHUNK_BYTES or len(rows) == bounds.STATE_ROWS_MAX:
+                break
+        last = size < bounds.STATE_CHUNK_BYTES and len(rows) < bounds.STATE_ROWS_MAX
+        number, state.next_number = state.next_number, state.next_number + 1
+        state.newest = StateChunk(state.height, number, None, tuple(rows), last)
+        self._spend(size, now_ms)
+        return state.newest
