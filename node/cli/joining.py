@@ -6,8 +6,9 @@ from tallystick.network.wire.faults import OperationalError
 from tallystick.node.cli.ledger_care import guard_record
 from tallystick.node.cli.ledger_tools import Display, keys_of
 from tallystick.node.cli.output import fail, say
-from tallystick.node.compose import genesis_of, links_of
+from tallystick.node.compose import links_of
 from tallystick.node.config import NodeConfig
+from tallystick.node.preflight import genesis_of
 from tallystick.node.runtime.clock import WallClock
 from tallystick.node.upkeep.joining import Joined, join
 from tallystick.node.upkeep.peers import PeerAnswers

@@ -30,7 +30,7 @@ ALONE = frozenset(
 """Outcomes that consume a body without taking its (account, id), as `contracts.consumption` decides."""
 
 RUN_READ_BYTES = 256 * 1024
-"""A run closes after the block that brings what was read for it to this: about 5 ms of the serving node."""
+"""A run closes after the block that brings what was read for it to this: 2 to 4 ms of the serving node."""
 
 RUN_BLOCKS_MAX = 64
 """And at this many blocks, once the last one has a certificate of its own."""
