@@ -63,7 +63,7 @@ def test_guarded_routes_ask_for_credentials_and_open_ones_do_not() -> None:
 @pytest.mark.parametrize("reason", [reason for reason in RejectReason if not reason.on_ledger])
 def test_every_refusal_has_a_status_of_the_clients_or_of_waiting(reason: RejectReason) -> None:
     status = status_of(reason)
-    assert status in {400, 401, 403, 404, 409, 429, 503}
+    assert status in {400, 401, 403, 404, 409, 410, 429, 503}
     assert reason.retryable == (status in {429, 503})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.network.proofs.receipts import BUNDLE
 from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.frames import Channel, pack
 from tallystick.network.wire.ids import NodeId
@@ -229,9 +230,10 @@ def test_what_is_below_the_snapshot_is_answered_with_its_reason(lab: Lab) -> Non
         reader.receipt(place.height, place.index)
     assert refused.value.reason is RejectReason.BELOW_SNAPSHOT
     assert refused.value.facts == {"height": place.height, "whole_from": ledger.height + 1}
-    assert reader.bundle(
-        place.height, [place.index]
-    )  # whoever has the transaction gets its receipt
+    bundles = [each.bundle(place.height, [place.index]) for each in (reader, executed)]
+    mine, theirs = map(BUNDLE.decode, bundles)  # whoever has the transaction gets its receipt
+    assert mine.items == theirs.items
+    assert mine.block.header == theirs.block.header
     answer = serve(ledger, 1)
     assert answer == BelowSnapshot(1, ledger.height + 1)
     assert answers(AskBlocks(1), answer)
