@@ -1,52 +1,12 @@
-"""Who stands on the stage: a member's engine, its disk that keeps what was written, and a small ledger of what it executed."""
+"""Who stands on the stage: a member's engine, and a small ledger of what it executed. Its disk is that of Raft's own plays."""
 
 from dataclasses import dataclass, field
 
-from tallystick.consensus.api import Block, Engine, Judge, Say, WorkWaiting
+from tallystick.consensus.api import Block, Engine, Judge, WorkWaiting
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Link, NodeId
 from tests.unit.consensus.table import GENESIS
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-def hold(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise Broken(sentence)
-
-
-@dataclass(slots=True)
-class Disk:
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: dict[Link, Block] = field(default_factory=dict)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-
-
-@dataclass(slots=True)
-class Step:
-    """What one step wants durable, and the promises that wait for it."""
-
-    record: bytes | None = None
-    guard: bytes | None = None
-    kept: list[Block] = field(default_factory=list)
-    final: list[Block] = field(default_factory=list)
-    certificate: Certificate | None = None
-    promises: list[Say] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.record or self.guard or self.kept or self.final or self.promises)
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    sender: NodeId
-    to: NodeId
-    data: bytes
+from tests.unit.raft.owner import Disk, Step
 
 
 @dataclass(slots=True)

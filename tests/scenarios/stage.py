@@ -43,10 +43,11 @@ from tallystick.consensus.raft import Raft, jitter_of
 from tallystick.consensus.raft.state import Tuning
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId
-from tests.scenarios.members import Broken, Disk, Member, Step, Wire, hold
+from tests.scenarios.members import Member
 from tests.scenarios.pools import Pools
 from tests.spec import pbft_witness, raft_witness
 from tests.unit.consensus.table import CHAIN, GENESIS, Keys, describe, keys_of, make_block
+from tests.unit.raft.owner import Broken, Disk, Step, Wire, hold
 
 TIMING = Timing(view_timeout_ms=100, view_timeout_ms_max=800, idle_block_ms=5_000)
 ROUNDS_MAX = 300

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 import shutil
 import threading
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from tallystick.network.wire.faults import OperationalError
@@ -43,17 +41,6 @@ def document(*words: object, code: int = 0) -> dict[str, Any]:
     # The node under test runs in this process, and logs where the command speaks.
     found: dict[str, Any] = json.loads(result.stdout[result.stdout.index("{\n") :])
     return found
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A repair points all logs at its own standard error, which ends with it."""
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
 
 
 class Grounds:

@@ -17,7 +17,7 @@ GENESIS = Link(sha256(b"genesis").digest())
 TIMING = Timing(view_timeout_ms=400, view_timeout_ms_max=1_600, idle_block_ms=2_000)
 
 
-class Broken(Exception):
+class Broken(AssertionError):
     """An invariant does not hold."""
 
 

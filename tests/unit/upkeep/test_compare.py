@@ -25,16 +25,21 @@ def compared(lab: Lab, a: dict[bytes, bytes], b: dict[bytes, bytes]) -> Differen
     return compare(*sides, lab.genesis)
 
 
+def execute(lab: Lab, ledger: Ledger, height: int) -> None:
+    """The lab's block of that height, as this release executes it, under the certificate that it has."""
+    record = lab.core(0).ledger.block(height)
+    assert record is not None
+    bodies = [lab.bodies.check(raw) for raw in record.bodies]
+    layer = ledger.execute(ledger.link, record.header.time_ms, record.header.proposer, bodies)  # type: ignore[arg-type]
+    ledger.apply(layer.link, record.certificate)
+
+
 def cut(lab: Lab, height: int) -> dict[bytes, bytes]:
     """The ledger as it stood at that height."""
     store = MemoryStore()
     ledger = Ledger(lab.genesis, store)
     for at in range(1, height + 1):
-        record = lab.core(0).ledger.block(at)
-        assert record is not None
-        bodies = [lab.bodies.check(raw) for raw in record.bodies]
-        layer = ledger.execute(ledger.link, record.header.time_ms, record.header.proposer, bodies)  # type: ignore[arg-type]
-        ledger.apply(layer.link, record.certificate)
+        execute(lab, ledger, at)
     store.write([ledger.drain()])
     return store.snapshot()
 
@@ -72,11 +77,7 @@ def diverged(lab: Lab, monkeypatch: pytest.MonkeyPatch, height: int) -> dict[byt
     with monkeypatch.context() as patched:
         number = machine._CONTRACTS[kind][0]
         patched.setitem(machine._CONTRACTS, kind, (number, lambda *_: decisions.NOT_PERMITTED))
-        record = lab.core(0).ledger.block(height)
-        assert record is not None
-        bodies = [lab.bodies.check(raw) for raw in record.bodies]
-        layer = ledger.execute(ledger.link, record.header.time_ms, record.header.proposer, bodies)  # type: ignore[arg-type]
-        ledger.apply(layer.link, record.certificate)
+        execute(lab, ledger, height)
     store.write([ledger.drain()])
     return store.snapshot()
 
