@@ -53,8 +53,15 @@ def asked(lab: Lab) -> int:
     return int(questions[-1] or 0)
 
 
+def run_from(ledger: Ledger, height: int) -> Blocks:
+    """What a member serves that has executed every block."""
+    answer = serve(ledger, height)
+    assert isinstance(answer, Blocks)
+    return answer
+
+
 def honest(lab: Lab, height: int = 2) -> Blocks:
-    return serve(lab.core(0).ledger, height)
+    return run_from(lab.core(0).ledger, height)
 
 
 def vote(lab: Lab, certificate: Certificate, signer: int, view: int | None = None) -> CertVote:
@@ -85,7 +92,7 @@ def other_network(lab: Lab) -> Blocks:
     stranger = Lab(parameters=replace(lab.genesis.parameters, window_ms=5_000))
     for _ in range(BLOCKS):
         stranger.answer(0, stranger.issue())
-    return serve(stranger.core(0).ledger, 2)
+    return run_from(stranger.core(0).ledger, 2)
 
 
 def fewer_votes(lab: Lab) -> Blocks:
@@ -249,7 +256,7 @@ def test_an_old_answer_is_of_no_use_and_an_overlapping_one_is(lab: Lab) -> None:
     old = replace(honest(lab), height=0)
     lab.say_catch_up(asked(lab), 3, old)
     assert lab.core(3).ledger.height == 1
-    lab.say_catch_up(asked(lab), 3, serve(ledger, 1))
+    lab.say_catch_up(asked(lab), 3, run_from(ledger, 1))
     assert lab.core(3).ledger.height == 1 + BLOCKS
 
 
@@ -271,17 +278,17 @@ def test_a_run_is_bounded_in_blocks_and_ends_with_its_own_certificate() -> None:
     lab.answer(0, lab.issue())
     for _ in range(bounds.CATCH_UP_BLOCKS_MAX + 5):
         lab.answer(0, lab.pay(amount_minor=1))
-    run = serve(lab.core(0).ledger, 1)
+    run = run_from(lab.core(0).ledger, 1)
     assert len(run.blocks) == bounds.CATCH_UP_BLOCKS_MAX
     assert run.certificate is not None
     assert run.certificate.height == bounds.CATCH_UP_BLOCKS_MAX
-    rest = serve(lab.core(0).ledger, bounds.CATCH_UP_BLOCKS_MAX + 1)
+    rest = run_from(lab.core(0).ledger, bounds.CATCH_UP_BLOCKS_MAX + 1)
     assert rest.certificate is not None
     assert rest.certificate.height == lab.core(0).ledger.height
 
 
 def test_whoever_asks_beyond_the_end_gets_nothing(lab: Lab) -> None:
-    run = serve(lab.core(0).ledger, 100)
+    run = run_from(lab.core(0).ledger, 100)
     assert (run.blocks, run.certificate) == ((), None)
 
 
@@ -306,8 +313,8 @@ def test_an_observer_follows_and_computes_the_same_roots(lab: Lab) -> None:
 
 def test_a_ledger_that_was_reloaded_serves_the_same_run(lab: Lab) -> None:
     again = Ledger(lab.genesis, MemoryStore(lab.box(0).store.snapshot()))
-    assert serve(again, 1) == serve(lab.core(0).ledger, 1)
-    assert isinstance(serve(again, 1).blocks[0], FinalBlock)
+    assert run_from(again, 1) == run_from(lab.core(0).ledger, 1)
+    assert isinstance(run_from(again, 1).blocks[0], FinalBlock)
     assert Link(again.link) == lab.core(0).ledger.link
     assert Height(again.height) == 1 + BLOCKS
 

@@ -157,7 +157,12 @@ async def test_a_guard_record_on_a_node_without_a_guard_is_an_error() -> None:
 
 
 async def test_a_writer_that_never_started_stops_at_once() -> None:
-    await DiskWriter(Disk(), None).stop()
+    disk = Disk()
+    writer = DiskWriter(disk, None)
+    hand_over(disk, writer, [1])
+    async with asyncio.timeout(10):
+        await writer.stop()
+    assert disk.story == [], "nobody was there to write it"
 
 
 @pytest.mark.parametrize("count", [1, 200])
