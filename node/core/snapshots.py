@@ -9,6 +9,7 @@ state is held for each peer, a few in all, and forgotten when nobody asks on. No
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Final
 
 from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import OperationalError
@@ -30,6 +31,12 @@ READ_BYTES_PER_MS = 2 * 1024
 
 BLOCKS_CHEAPER = 6
 """A block is one row: 220 MB/s of blocks are read, so they count for a sixth."""
+
+STATE_TABLES: Final = (schema.ACCOUNT, schema.RECORD)
+"""What the state is given as; `node.upkeep.snapshots` holds every row of them against the certified state root."""
+
+ACTIVE_MS = 1_000
+"""Who has asked within this time shares the budget."""
 
 STATES_MAX = 4
 """States held at once. Each keeps the database from dropping what was overwritten since."""
@@ -56,6 +63,10 @@ class Snapshots:
 
     _free_ms: int = 0
     """From when on the budget has room again."""
+    _asked_ms: dict[NodeId, int] = field(default_factory=dict)
+    """When each peer asked last."""
+    _turn_ms: dict[NodeId, int] = field(default_factory=dict)
+    """From when on each peer may have something again: those who ask at once have equal shares, however often they ask."""
     _states: dict[NodeId, _State] = field(default_factory=dict)
 
     def answer(
@@ -67,11 +78,13 @@ class Snapshots:
         run_bytes_max: int,
     ) -> CatchUpMessage:
         """The chunk or run that was asked for, or how long to wait for it."""
-        if now_ms < self._free_ms:
-            return NotNow(min(self._free_ms - now_ms, 60_000))
+        self._asked_ms[peer] = now_ms
+        wait_ms = max(self._free_ms, self._turn_ms.get(peer, 0)) - now_ms
+        if wait_ms > 0:
+            return NotNow(min(wait_ms, 60_000))
         if isinstance(asked, AskOutlines):
             run, read = outlines_from(ledger, asked, run_bytes_max)
-            self._spend(read // BLOCKS_CHEAPER, now_ms)
+            self._spend(read // BLOCKS_CHEAPER, peer, now_ms)
             return run
         try:
             return self._state(asked, peer, ledger, now_ms)
@@ -87,8 +100,11 @@ class Snapshots:
         ]:
             del self._states[peer]
 
-    def _spend(self, read: int, now_ms: int) -> None:
-        self._free_ms = now_ms + max(1, read // READ_BYTES_PER_MS)
+    def _spend(self, read: int, peer: NodeId, now_ms: int) -> None:
+        cost_ms = max(1, read // READ_BYTES_PER_MS)
+        active = sum(1 for at_ms in self._asked_ms.values() if at_ms > now_ms - ACTIVE_MS)
+        self._free_ms = now_ms + cost_ms
+        self._turn_ms[peer] = now_ms + cost_ms * active
 
     def _state(self, asked: AskState, peer: NodeId, ledger: Ledger, now_ms: int) -> CatchUpMessage:
         if (asked.height, asked.number) == (0, 0):
@@ -101,7 +117,7 @@ class Snapshots:
             return state.newest
         if asked.number != state.next_number:
             return StateGone(asked.height)
-        return self._next(state, now_ms)
+        return self._next(state, peer, now_ms)
 
     def _begin(self, peer: NodeId, ledger: Ledger, now_ms: int) -> CatchUpMessage:
         """Pin the state of the last final block. Only a whole step's state may be pinned, so nothing may wait to be staged."""
@@ -112,12 +128,13 @@ class Snapshots:
         self.sweep(now_ms)
         if len(self._states) >= STATES_MAX:
             return NotNow(1_000)
-        rows = chain(ledger.store.scan(schema.ACCOUNT), ledger.store.scan(schema.RECORD))
+        # A list, for all of them are to stand at one height.
+        rows = chain.from_iterable([ledger.store.scan(table) for table in STATE_TABLES])
         first = StateChunk(ledger.height, 0, certificate, (), last=False)
         self._states[peer] = _State(ledger.height, rows, 1, first, now_ms)
         return first
 
-    def _next(self, state: _State, now_ms: int) -> StateChunk:
+    def _next(self, state: _State, peer: NodeId, now_ms: int) -> StateChunk:
         rows: list[tuple[bytes, bytes]] = []
         size = 0
         for key, value in state.rows:
@@ -128,5 +145,5 @@ class Snapshots:
         last = size < bounds.STATE_CHUNK_BYTES and len(rows) < bounds.STATE_ROWS_MAX
         number, state.next_number = state.next_number, state.next_number + 1
         state.newest = StateChunk(state.height, number, None, tuple(rows), last)
-        self._spend(size, now_ms)
+        self._spend(size, peer, now_ms)
         return state.newest

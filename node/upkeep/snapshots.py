@@ -25,6 +25,7 @@ from tallystick.node.core.layers import Pairs
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.messages import BlockOutline, Outlines, StateChunk
 from tallystick.node.core.outlines import check_outline, rows_of
+from tallystick.node.core.snapshots import STATE_TABLES
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.chain import check_state
 from tallystick.node.upkeep.epochs import Epochs
@@ -207,7 +208,7 @@ class Snapshot:
         if len(rows) != len(chunk.rows) or count > self._rows_max:
             raise _false(f"chunk {chunk.number}: more rows than a state can have")
         for key, value in rows.items():
-            if key[:1] not in (schema.ACCOUNT, schema.RECORD):
+            if key[:1] not in STATE_TABLES:
                 raise _false(f"row {key.hex()} is not of the state")
             if (fault := row_fault(key, value, self._genesis.engine)) is not None:
                 raise _false(f"row {key.hex()} {fault}")
@@ -221,7 +222,7 @@ class Snapshot:
 
     def drop_state(self) -> None:
         """Forget the state as far as it was taken; blocks stay."""
-        for table in (schema.ACCOUNT, schema.RECORD):
+        for table in STATE_TABLES:
             while True:
                 rows = islice(self._target.scan(table), ROWS_DELETED_AT_ONCE)
                 gone: Pairs = {key: None for key, _ in rows}

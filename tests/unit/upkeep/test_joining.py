@@ -172,6 +172,20 @@ def test_joiners_share_one_budget_and_wait_for_it(lab: Lab) -> None:
     assert isinstance(snapshots.answer(asked, NodeId(2), ledger, later_ms, 2**20), Outlines)
 
 
+def test_who_asks_more_often_has_no_more_of_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asks every millisecond, the other once in twenty: both have the same share, and together no more than one alone."""
+    monkeypatch.setattr("tallystick.node.core.snapshots.READ_BYTES_PER_MS", 16)
+    ledger, snapshots, asked = lab.core(0).ledger, Snapshots(), AskOutlines(1, 2**62)
+    had = {NodeId(1): 0, NodeId(2): 0}
+    for at_ms in range(lab.now_ms, lab.now_ms + 20_000):
+        for peer, every_ms in ((NodeId(1), 1), (NodeId(2), 20)):
+            if at_ms % every_ms == 0:
+                answer = snapshots.answer(asked, peer, ledger, at_ms, 2**20)
+                had[peer] += isinstance(answer, Outlines)
+    assert min(had.values()) > 50
+    assert max(had.values()) <= 1.5 * min(had.values())
+
+
 def test_few_states_are_held_one_for_each_peer_and_none_for_ever(lab: Lab) -> None:
     ledger, snapshots, at_ms = lab.core(0).ledger, Snapshots(), lab.now_ms
     begin, next_ = AskState(0, 0), AskState(ledger.height, 1)
