@@ -12,7 +12,6 @@ from tallystick.contracts.state import (
     account_key,
     asset_key,
     participant_key,
-    window_key,
 )
 
 __all__ = [
@@ -29,6 +28,5 @@ __all__ = [
     "ordering_fault",
     "participant_key",
     "settle_by_passed",
-    "window_key",
     "work_of",
 ]

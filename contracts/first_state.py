@@ -19,6 +19,12 @@ from tallystick.contracts.state import (
     asset_key,
     participant_key,
 )
+from tallystick.network.proofs.windows import (
+    WINDOWS_KEY,
+    WINDOWS_MARK,
+    WindowsMark,
+    window_start,
+)
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, account_id, chain_of, genesis_hash
 from tallystick.network.wire.reasons import RejectReason
@@ -53,7 +59,9 @@ def first_state(genesis: Genesis) -> BlockResult:
         )
     records[RULES_KEY] = record_of(genesis.rules)
     records.update(first_membership(genesis))
-    return BlockResult(accounts, records, [], [], {}, [])
+    now_ms = window_start(genesis.created_ms, genesis.parameters.window_ms)
+    records[WINDOWS_KEY] = WINDOWS_MARK.encode(WindowsMark(1, now_ms, now_ms, 0, 0, b""))
+    return BlockResult(accounts, records, [], [], {}, [], {})
 
 
 def _faults(genesis: Genesis) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tallystick.contracts.state import Account, BlockResult
+from tallystick.network.proofs.windows import ENTRY_BYTES
 from tallystick.network.wire.faults import broken, invariant
 
 _NOTHING: Final[dict[str, int]] = {}
@@ -55,5 +56,12 @@ def check_consumed_once(result: BlockResult, transactions: int) -> None:
         "a transaction was consumed twice or not at all",
         taken=len(result.taken),
         refused=len(result.refused),
+        transactions=transactions,
+    )
+    entries = sum(map(len, result.consumed.values()))
+    invariant(
+        entries == ENTRY_BYTES * transactions,
+        "a transaction left no entry in its window, or two",
+        bytes=entries,
         transactions=transactions,
     )

@@ -130,7 +130,7 @@ def execute_block(state: StateReader, block: BlockInput) -> BlockResult:
     made = [_decide(working, checked) for checked in block.transactions]
     consumed, refused = consume(block, made)
     records = working.records()
-    records.update(window_records(state, block.parameters.window_ms, consumed))
+    records.update(window_records(state, block, consumed))
     result = BlockResult(
         accounts=working.changed,
         records=records,
@@ -138,6 +138,7 @@ def execute_block(state: StateReader, block: BlockInput) -> BlockResult:
         decisions=[(decision.status, decision.reason) for decision in made],
         taken=working.taken,
         refused=refused,
+        consumed=consumed,
         next_members=None if working.membership is None else working.membership.voting(),
     )
     check_supply(working.versions, working.issued)

@@ -52,11 +52,6 @@ def participant_key(participant: int) -> bytes:
     return b"participant/" + participant.to_bytes(4, "big")
 
 
-def window_key(start_ms: int) -> bytes:
-    """Key of the window of deadlines that begins at `start_ms`, a multiple of the genesis `window_ms`."""
-    return b"window/" + start_ms.to_bytes(8, "big")
-
-
 class _AccountRecord(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The value of an account's record. Codes ascend; a balance that was ever held stays, zero included."""
 
@@ -161,13 +156,6 @@ class Participant(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tr
     """The serial that its next account will get."""
 
 
-class ConsumedWindow(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What was consumed so far in one window of deadlines; see `consumption`."""
-
-    count: U63
-    running: Annotated[bytes, Meta(min_length=32, max_length=32)]
-
-
 class Retired(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What a member that left may never be again."""
 
@@ -194,7 +182,6 @@ class Membership(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
 MEMBERSHIP = Codec(Membership, bytes_max=8 * 1024 * 1024)
 ASSET = Codec(Asset, bytes_max=128)
 PARTICIPANT = Codec(Participant, bytes_max=512)
-CONSUMED_WINDOW = Codec(ConsumedWindow, bytes_max=64)
 
 
 class StateReader(Protocol):
@@ -212,6 +199,11 @@ class StateReader(Protocol):
 
     def refused(self, body_ids: AbstractSet[bytes], /) -> AbstractSet[bytes]:
         """Of these bodies, the ones that were consumed without taking their (account, id)."""
+        ...
+
+    def consumed(self, start_ms: int, begin: int, end: int, /) -> Sequence[bytes]:
+        """Entries `begin` … `end` - 1, in ascending order, of all that were consumed in the window that begins at
+        `start_ms`. Asked of a window that nothing is ordered into any more and that is not closed yet."""
         ...
 
 
@@ -258,6 +250,8 @@ class BlockResult:
     """account ‖ id (52 bytes) → the digest that took it."""
     refused: list[bytes]
     """Body ids that were consumed without taking their (account, id)."""
+    consumed: dict[int, bytes]
+    """Start of a window in ms → the entries that this block consumed in it, joined (`network.proofs.windows`)."""
     next_members: EpochMembers | None = None
     """Who votes after this block, if it closes its epoch."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from format_absences import absence_vectors
 from format_checkpoints import checkpoint_vectors
 from format_examples import (
     CREATED_MS,
@@ -334,6 +335,7 @@ def vectors() -> dict[str, Any]:
         "merkle": merkle_vectors(),
         "state": state,
         "block": block_vectors(network, transactions, state_root),
+        "absence": absence_vectors(network),
         "checkpoint": checkpoint_vectors(network),
         "frames": {"parts": frames, "message": pack_many(frames)},
     }

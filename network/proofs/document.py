@@ -6,6 +6,7 @@ nothing can disagree. The transaction is written field by field and encoded agai
 Not here: whether any of it is true (`verify`).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct, inspect
 
+from tallystick.network.proofs.absence import ABSENCE, Absence
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.receipts import (
     BLOCK_PROOF,
@@ -40,6 +42,8 @@ Document: TypeAlias = dict[str, Any]
 
 FORMAT: Final = "tallystick/receipt"
 """First field of a receipt's document: what it is, before its version."""
+ABSENCE_FORMAT: Final = "tallystick/absence"
+"""The same of a proof of non-settlement."""
 
 OPENINGS_MAX: Final = 8_192
 """Brackets and braces opened in one receipt's file; the fullest receipt opens fewer. It bounds the nesting: msgspec
@@ -79,18 +83,44 @@ def receipt_to_bytes(receipt: Receipt) -> bytes:
 
 def receipt_from_bytes(data: bytes) -> Receipt:
     """The receipt of a file, or `Refused` with OVERSIZED, MALFORMED or NON_CANONICAL."""
-    if len(data) > bounds.RECEIPT_BYTES_MAX:
-        raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bounds.RECEIPT_BYTES_MAX)
-    if data.count(b"[") + data.count(b"{") > OPENINGS_MAX:
-        raise Refused(RejectReason.MALFORMED, "the file opens more objects than a receipt has")
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused(RejectReason.MALFORMED, f"not JSON: {error}") from None
-    receipt = receipt_from_document(document)
+    receipt = receipt_from_document(_json_of(data))
     if receipt_to_bytes(receipt) != data:
         raise Refused(RejectReason.NON_CANONICAL, "the file is not the one text of its receipt")
     return receipt
+
+
+def absence_to_bytes(absence: Absence) -> bytes:
+    """The absence's file: the one text that `absence_from_bytes` takes."""
+    compact = msgspec.json.encode(absence_to_document(absence))
+    return msgspec.json.format(compact, indent=2) + b"\n"
+
+
+def absence_from_bytes(data: bytes) -> Absence:
+    """The absence of a file, as strict as a receipt's."""
+    absence = absence_from_document(_json_of(data))
+    if absence_to_bytes(absence) != data:
+        raise Refused(RejectReason.NON_CANONICAL, "the file is not the one text of its absence")
+    return absence
+
+
+def is_absence(data: bytes) -> bool:
+    """Whether a file calls itself an absence; what is in it, `absence_from_bytes` says."""
+    return re.match(rb'\s*{\s*"format"\s*:\s*"tallystick/absence"', data) is not None
+
+
+def absence_to_document(absence: Absence) -> Document:
+    """The absence as a JSON object. `Refused` if it holds bytes or numbers that mean nothing."""
+    written = to_document(absence)
+    written["transaction"] = transaction_to_document(TRANSACTION.decode(absence.transaction))
+    return {"format": ABSENCE_FORMAT} | written
+
+
+def absence_from_document(document: object) -> Absence:
+    """The absence of a JSON object; every field must be there, be known, and be in its one form."""
+    fields = _with_transaction(document, ABSENCE_FORMAT)
+    absence = ABSENCE.decode(_packed(Absence, fields))
+    _same(absence_to_document(absence), document)
+    return absence
 
 
 def receipt_to_document(receipt: Receipt) -> Document:
@@ -102,14 +132,32 @@ def receipt_to_document(receipt: Receipt) -> Document:
 
 def receipt_from_document(document: object) -> Receipt:
     """The receipt of a JSON object; every field must be there, be known, and be in its one form."""
-    fields = dict(_object(document, "the document"))
-    if fields.pop("format", None) != FORMAT:
-        raise Refused(RejectReason.MALFORMED, f"the document is not a {FORMAT}")
-    transaction = transaction_from_document(fields.get("transaction"))
-    fields["transaction"] = TRANSACTION.encode(transaction).hex()
+    fields = _with_transaction(document, FORMAT)
     receipt = RECEIPT.decode(_packed(Receipt, fields))
     _same(receipt_to_document(receipt), document)
     return receipt
+
+
+def _json_of(data: bytes) -> object:
+    """The document of a file, within its bounds."""
+    if len(data) > bounds.RECEIPT_BYTES_MAX:
+        raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bounds.RECEIPT_BYTES_MAX)
+    if data.count(b"[") + data.count(b"{") > OPENINGS_MAX:
+        raise Refused(RejectReason.MALFORMED, "the file opens more objects than a receipt has")
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refused(RejectReason.MALFORMED, f"not JSON: {error}") from None
+
+
+def _with_transaction(document: object, format_: str) -> dict[str, object]:
+    """The fields of a document of this format, its transaction as bytes again."""
+    fields = dict(_object(document, "the document"))
+    if fields.pop("format", None) != format_:
+        raise Refused(RejectReason.MALFORMED, f"the document is not a {format_}")
+    transaction = transaction_from_document(fields.get("transaction"))
+    fields["transaction"] = TRANSACTION.encode(transaction).hex()
+    return fields
 
 
 def block_from_document(document: object) -> BlockProof:

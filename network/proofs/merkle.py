@@ -23,6 +23,11 @@ def leaf_hash(data: bytes) -> bytes:
     return sha256(b"\x00" + data).digest()
 
 
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """`leaf_hash` of each: a tenth of a microsecond less than calling it."""
+    return [sha256(b"\x00" + data).digest() for data in leaves]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 ‖ left ‖ right), both 32 bytes."""
     return sha256(b"\x01" + left + right).digest()
@@ -217,6 +222,43 @@ class Log(Proving):
 
     def _node(self, depth: int, position: int) -> bytes:
         return bytes(self._levels[depth][32 * position : 32 * position + 32])
+
+
+class Peaks:
+    """A tree that grows by runs of leaves and keeps its complete subtrees alone, 32 bytes for each bit of its size."""
+
+    __slots__ = ("_at", "size")
+
+    def __init__(self, size: int = 0, joined: bytes = b"") -> None:
+        """`joined`: what `joined()` gave at this size."""
+        invariant(len(joined) == 32 * size.bit_count(), "peaks of another size", size=size)
+        depths = [depth for depth in range(size.bit_length()) if size >> depth & 1]
+        self._at = {
+            depth: joined[32 * at : 32 * at + 32] for at, depth in enumerate(reversed(depths))
+        }
+        """Depth → root of the one complete subtree of 2^depth leaves that stands beside no other."""
+        self.size = size
+
+    def joined(self) -> bytes:
+        """The subtrees' roots, largest first."""
+        return b"".join([self._at[depth] for depth in sorted(self._at, reverse=True)])
+
+    def extend(self, leaf_hashes: Sequence[bytes]) -> None:
+        """Add leaf hashes (32 bytes each), level by level: one hash a leaf."""
+        level, depth = b"".join(leaf_hashes), 0
+        invariant(len(level) == 32 * len(leaf_hashes), "a leaf hash is not 32 bytes")
+        while level:
+            level = self._at.pop(depth, b"") + level
+            if len(level) & 32:
+                self._at[depth], level = level[-32:], level[:-32]
+            level, depth = _level_above(level), depth + 1
+        self.size += len(leaf_hashes)
+
+    def root(self) -> bytes:
+        root = b""
+        for depth in sorted(self._at):
+            root = node_hash(self._at[depth], root) if root else self._at[depth]
+        return root or EMPTY_ROOT
 
 
 class _Peaks:

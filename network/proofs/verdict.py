@@ -5,19 +5,21 @@ Decided here: the first check that fails ends the verdict, which then claims not
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from tallystick.network.proofs.receipts import Status
+from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.reasons import RejectReason
 
 EXIT_VERIFIED: Final = 0
-"""Genuine and final: settled, rejected or expired, as the verdict says."""
+"""Genuine and final: settled, rejected, expired, or never ordered, as the verdict says."""
 EXIT_NOT_VERIFIED: Final = 1
 """Not genuine, or not readable."""
 EXIT_INTERIM: Final = 3
 """Genuine, but only "as of height h". Reserved: no outcome of this version is interim."""
 
+T = TypeVar("T")
 Step: TypeAlias = tuple[str, Callable[[], str]]
 """A check: its name, and what gives the sentence why it holds or raises `Refused` with why it does not."""
 
@@ -46,7 +48,7 @@ class Verdict:
     """The block's time."""
     status: Status | None = None
     reason: RejectReason | None = None
-    """Why it was not settled; None when settled, or when the verdict is about an account."""
+    """Why it was not settled; None when settled, or when the verdict is about an account or an absence."""
     consumed: bool | None = None
     """Whether this outcome is the digest's own. False: the account's keys did not sign these bytes, which
     anybody may have sent, so the payer's transaction may still be ordered and settle."""
@@ -72,3 +74,9 @@ def run(steps: Iterable[Step]) -> tuple[Check, ...]:
             checks.append(Check(name, False, refusal.detail))
             break
     return tuple(checks)
+
+
+def well_formed(codec: Codec[T], value: T) -> str:
+    """Structs made in memory are not checked against their bounds; decoding them is."""
+    expect(codec.decode(codec.encode(value)) == value, "the evidence is not of its own form")
+    return "every field is of its type and within its bounds"

@@ -34,10 +34,10 @@ from tallystick.network.proofs.verdict import (
     Verdict,
     expect,
     run,
+    well_formed,
 )
 from tallystick.network.wire import bounds
 from tallystick.network.wire.blocks import VERSION, Header, link_of
-from tallystick.network.wire.codec import Codec
 from tallystick.network.wire.eip712 import Digester, Domain
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.genesis import Genesis, chain_of, genesis_hash
@@ -112,9 +112,13 @@ class Verifier:
         """The members of the latest epoch that any evidence has led to, each signed for by the ones before."""
         return self._newest
 
+    def digest(self, transaction: Transaction) -> bytes:
+        """What the account's keys sign, on this network."""
+        return self._digester.digest(transaction)
+
     def receipt(self, receipt: Receipt) -> Verdict:
         """The verdict on one receipt."""
-        checks = run([("form", lambda: _well_formed(RECEIPT, receipt))])
+        checks = run([("form", lambda: well_formed(RECEIPT, receipt))])
         if checks[-1].ok:
             checks += self._block_proof(receipt.block)
         if checks[-1].ok:
@@ -124,7 +128,7 @@ class Verifier:
 
     def block(self, block: BlockProof) -> Verdict:
         """The verdict on a block's header, result and certificate alone."""
-        checks = run([("form", lambda: _well_formed(BLOCK_PROOF, block))])
+        checks = run([("form", lambda: well_formed(BLOCK_PROOF, block))])
         if checks[-1].ok:
             checks += self._block_proof(block)
         return self._verdict(checks, block)
@@ -320,7 +324,7 @@ class Verifier:
 
     def _identity(self, transaction: Transaction, raw: bytes, outcome: Outcome) -> str:
         expect(body_id(raw) == outcome.body_id, "the outcome is about other bytes")
-        digest = self._digester.digest(transaction)
+        digest = self.digest(transaction)
         expect(digest == outcome.digest, "the outcome is about another digest")
         return f"the bytes give the outcome's body id and digest {digest.hex()}"
 
@@ -377,9 +381,3 @@ def _consistent(outcome: Outcome, transaction: Transaction, receipt: Receipt) ->
         return said
     bytes_only = " It is about these bytes only." if reason in _UNAUTHORISED else ""
     return f"{said}, {reason.code}: {reason.sentence}{bytes_only}"
-
-
-def _well_formed(codec: Codec[T], value: T) -> str:
-    """Structs made in memory are not checked against their bounds; decoding them is."""
-    expect(codec.decode(codec.encode(value)) == value, "the evidence is not of its own form")
-    return "every field is of its type and within its bounds"

@@ -19,7 +19,7 @@ from tallystick.network.wire.faults import InvariantError, OperationalError, Ref
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.api import backup, bounds, checkpoints, operating, reading, stalls, submitting
 from tallystick.node.api.openapi import openapi_document
-from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
+from tallystick.node.api.parts import PARTS, PRINCIPAL, PROVING, ApiParts
 from tallystick.node.api.problems import internal_problem, problem, problem_of, unavailable_problem
 from tallystick.node.api.routes import Route
 
@@ -30,6 +30,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {
         "submit": submitting.submit,
         "receipt": reading.receipt,
+        "absence": reading.absence,
         "transaction": reading.transaction,
         "account": reading.account,
         "block": reading.block,
@@ -69,6 +70,7 @@ def make_app(
     )
     app[PARTS] = parts
     app[backup.BACKING_UP] = asyncio.Lock()
+    app[PROVING] = asyncio.Lock()
     app[TABLE] = {(route.method, route.path): route for route in routes}
     app[operating.OPENAPI] = operating.encode_document(openapi_document(routes, parts.version))
     invariant(len(app[TABLE]) == len(routes), "two rows of the route table are the same")

@@ -21,6 +21,7 @@ _PATH_PATTERNS = {
 _QUERY_PATTERNS = {
     "digest": _PATH_PATTERNS["id"],
     "body_id": _PATH_PATTERNS["id"],
+    "valid_until_ms": "^[0-9]{1,16}$",
     "read": "^(local|quorum)$",
     "form": "^(document|note)$",
     "from": "^[0-9]{1,18}$",

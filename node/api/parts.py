@@ -1,5 +1,6 @@
 """What an app is made of, found again by every handler. Filled by `node.compose`, or by a test with fakes behind the ports."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -88,4 +89,6 @@ class ApiParts:
 
 
 PARTS = web.AppKey("parts", ApiParts)
+PROVING = web.AppKey("proving", asyncio.Lock)
+"""Held while an absence is proven."""
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)

@@ -4,11 +4,12 @@
 whatever they are behind the port.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tallystick.consensus.waiting import Waiting
 from tallystick.contracts.aml.windows import Window
+from tallystick.network.proofs.absence import AbsenceProof
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.checkpoints import CheckpointDocument
 from tallystick.network.proofs.evidence_file import EvidenceFile
@@ -80,6 +81,13 @@ class Ledger(Protocol):
         self, account: AccountId, /
     ) -> tuple[bytes, bytes | None, bytes, StateProof, BlockProof]:
         """(key, encoded record or None, blind, state proof, proof of the block whose state it is)."""
+        ...
+
+    def absence(
+        self, account: bytes, payment_id: bytes, digest: bytes, valid_until_ms: int, /
+    ) -> Callable[[], AbsenceProof]:
+        """The proof that this digest was never ordered. `Refused(NOT_FOUND)` while its window is open; the slow call that is
+        returned, `Refused(ALREADY_ORDERED)`."""
         ...
 
     def locate(self, account: bytes, payment_id: bytes, /) -> LocationView | None:

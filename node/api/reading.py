@@ -4,11 +4,13 @@ Decided here: what "own" means. `read:own` sees accounts of the principal's part
 pays or is paid. Account ids are derived from public numbers, so "not yours" (403) may differ from "does not exist" (404).
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Final, TypeAlias
 
+import msgspec
 from aiohttp import web
 from pydantic import BaseModel
 
@@ -20,12 +22,13 @@ from tallystick.network.wire.ids import AccountId
 from tallystick.network.wire.reasons import BY_NUMBER, RejectReason
 from tallystick.network.wire.transactions.codec import TRANSACTION
 from tallystick.node.api import schemas
-from tallystick.node.api.parts import PARTS, PRINCIPAL, ApiParts
+from tallystick.node.api.parts import PARTS, PRINCIPAL, PROVING, ApiParts
 from tallystick.node.api.ports import AccountView
 from tallystick.node.api.schemas import plain
 from tallystick.node.api.tokens import Principal, Scope
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
+_UNTIL_MS = re.compile(r"[0-9]{1,16}")
 _HEIGHT_MAX: Final = 2**63 - 1
 
 
@@ -78,6 +81,27 @@ async def receipt(request: web.Request) -> web.Response:
         raise Refused(RejectReason.NOT_FOUND, "No receipt of that body for this account and id.")
     # The receipt's one text, so that what `curl` saves is a file that verifies.
     return web.Response(body=receipt_to_bytes(found), content_type="application/json")
+
+
+@confirmable
+async def absence(request: web.Request) -> web.Response:
+    """Route `absence`: the node's part of the proof; whoever has the transaction makes the file of it."""
+    parts, principal = request.app[PARTS], request[PRINCIPAL]
+    account, id_ = AccountId(path_bytes(request, "account", 20)), path_bytes(request, "id", 32)
+    digest = query_bytes(request, "digest", 32)
+    until_ms = request.query.get("valid_until_ms", "")
+    if digest is None or not _UNTIL_MS.fullmatch(until_ms):
+        raise Refused(RejectReason.BAD_REQUEST, "digest and valid_until_ms are needed.")
+    reader = parts.node.reader
+    if Scope.READ_ALL not in principal.scopes:
+        _may_see_account(principal, reader.account(account))
+    if reader.height == 0:
+        raise Refused(RejectReason.NOT_FOUND, "No block is certified yet.")
+    async with request.app[PROVING]:
+        finish = reader.absence(account, id_, digest, int(until_ms))
+        # Sorting and hashing a full window takes half a second: beside the loop, and one at a time.
+        proof = await asyncio.to_thread(finish)
+    return web.json_response(body=msgspec.json.encode(to_document(proof)))
 
 
 @confirmable

@@ -93,6 +93,20 @@ ROUTES: tuple[Route, ...] = (
         refusals=(*_LOOKUP, RejectReason.FOREIGN_ACCOUNT, RejectReason.BELOW_SNAPSHOT),
     ),
     Route(
+        "absence",
+        "GET",
+        "/v1/absences/{account}/{id}",
+        _READERS,
+        "The proof that a transaction was never ordered and never can be, once the window of its deadline is closed.",
+        None,
+        query=(
+            ("digest", "32 bytes hex: the transaction's."),
+            ("valid_until_ms", "Its deadline, which the digest covers."),
+            _READ,
+        ),
+        refusals=(*_LOOKUP, RejectReason.ALREADY_ORDERED, RejectReason.FOREIGN_ACCOUNT),
+    ),
+    Route(
         "transaction",
         "GET",
         "/v1/transactions/{account}/{id}",

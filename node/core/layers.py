@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tallystick.contracts import BlockResult
-from tallystick.contracts.state import Account
+from tallystick.contracts.state import Account, own
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.receipts import Status
 from tallystick.network.proofs.state_map import Layer as MapLayer
+from tallystick.network.proofs.windows import OPEN_WINDOW, OpenWindow, window_key
 from tallystick.network.wire.blocks import NO_CHANGE, Header, Result
+from tallystick.network.wire.faults import present
 from tallystick.network.wire.ids import Link
 from tallystick.network.wire.reasons import BY_NUMBER
 from tallystick.node.core.block_data import BlockData
@@ -35,6 +37,10 @@ class CertifiedState(Protocol):
     def taken(self, keys: AbstractSet[bytes]) -> dict[bytes, bytes]: ...
 
     def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]: ...
+
+    def consumed(
+        self, start_ms: int, begin: int, end: int, above: Sequence[bytes], opened: OpenWindow
+    ) -> Sequence[bytes]: ...
 
 
 @dataclass(slots=True)
@@ -112,3 +118,8 @@ class LayeredState:
         for changes in self._changes:
             found.update(body_ids & set(changes.refused))
         return found
+
+    def consumed(self, start_ms: int, begin: int, end: int) -> Sequence[bytes]:
+        above = [each.consumed[start_ms] for each in self._changes if start_ms in each.consumed]
+        opened = present(own(OPEN_WINDOW, self.record(window_key(start_ms))), "no such window")
+        return self._base.consumed(start_ms, begin, end, above[::-1], opened)

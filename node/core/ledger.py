@@ -19,6 +19,12 @@ from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.merkle import Log, Tree
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
 from tallystick.network.proofs.state_map import StateMap, blind_of, leaf_hash
+from tallystick.network.proofs.windows import (
+    OPEN_WINDOW,
+    WINDOWS_KEY,
+    OpenWindow,
+    window_key,
+)
 from tallystick.network.wire.blocks import (
     NO_CHANGE,
     VERSION,
@@ -40,6 +46,7 @@ from tallystick.network.wire.ids import BodyId, Epoch, Height, Link, NodeId
 from tallystick.network.wire.membership import EPOCH_MEMBERS, EpochMembers, members_digest
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core import schema
+from tallystick.node.core.closing import Windows
 from tallystick.node.core.events import CheckedBody
 from tallystick.node.core.layers import Layer, LayeredState, Pairs
 from tallystick.node.core.ports import Store
@@ -105,6 +112,7 @@ class Ledger:
         self._unstaged_taken: dict[bytes, bytes] = {}
         self._refused: dict[bytes, int] = {}
         """Body id → valid_until_ms, of those that could still be ordered."""
+        self.windows = Windows(self.record, self.row)
         final = store.get(schema.FINAL)
         if final is None:
             self.link = self._found()
@@ -130,6 +138,7 @@ class Ledger:
         self.state.commit(self.state.layer(None, leaves))
         self._accounts.update(first.accounts)
         self._records.update(first.records)
+        self.windows.follow()
         link = genesis_link(self.genesis_hash, self.state.root)
         self.history.append(tree_leaf(link))
         self.unsaved[schema.at_height(schema.LINK, 0)] = link
@@ -173,6 +182,7 @@ class Ledger:
             valid_until_ms = int.from_bytes(value[12:20], "big")
             if valid_until_ms >= now_ms:
                 self._refused[key[1:]] = valid_until_ms
+        self.windows.follow()
 
     # -- the certified state -------------------------------------------------------------------------------------------
 
@@ -205,6 +215,10 @@ class Ledger:
         key = schema.ACCOUNT + account
         return self.unsaved.get(key) or self.store.get(key)
 
+    def row(self, key: bytes) -> bytes | None:
+        """Any row of the database, with what became final in this step."""
+        return self.unsaved.get(key) or self.store.get(key)
+
     def record(self, key: bytes) -> bytes | None:
         found = self._records.get(key)
         return found if found is not None else self.store.get(schema.RECORD + key)
@@ -230,6 +244,11 @@ class Ledger:
     def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]:
         return self._refused.keys() & body_ids
 
+    def consumed(
+        self, start_ms: int, begin: int, end: int, above: Sequence[bytes], opened: OpenWindow
+    ) -> Sequence[bytes]:
+        return self.windows.consumed(start_ms, begin, end, above, opened)
+
     def watch(self, key: bytes) -> bytes | None:
         """`taken_by` for a transaction that will wait: an absence is remembered until it is ordered."""
         found = self.taken_by(key)
@@ -246,14 +265,11 @@ class Ledger:
         return None if stored is None else (stored[:32], *schema.place_in(stored, 32))
 
     def place_of_refused(self, body_id: bytes) -> tuple[int, int] | None:
-        stored = self.unsaved.get(schema.REFUSED + body_id) or self.store.get(
-            schema.REFUSED + body_id
-        )
+        stored = self.row(schema.REFUSED + body_id)
         return None if stored is None else schema.place_in(stored, 0)
 
     def block(self, height: int) -> BlockRecord | None:
-        key = schema.at_height(schema.BLOCK, height)
-        stored = self.unsaved.get(key) or self.store.get(key)
+        stored = self.row(schema.at_height(schema.BLOCK, height))
         return None if stored is None else BLOCK_RECORD.decode(stored)
 
     # -- layers --------------------------------------------------------------------------------------------------------
@@ -362,6 +378,9 @@ class Ledger:
         for key, value in changes.records.items():
             rows[schema.RECORD + key] = value
             leaves[sha256(key).digest()] = leaf_hash(key, value, ZERO)
+        for start_ms, entries in changes.consumed.items():
+            opened = OPEN_WINDOW.decode(changes.records[window_key(start_ms)])
+            rows[schema.consumed_row(start_ms, opened.blocks - 1)] = entries
         return rows, leaves
 
     # -- becoming final ------------------------------------------------------------------------------------------------
@@ -402,6 +421,9 @@ class Ledger:
         self._accounts.update(changes.accounts)
         self._trim()
         self._records.update(changes.records)
+        if WINDOWS_KEY in changes.records:
+            self.windows.follow()
+        self.windows.prepare()
         self.height, self.link, self.header = Height(height), link, layer.header
         self.certificate = certificate
         self._drop_other_paths(layer)

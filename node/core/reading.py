@@ -35,6 +35,7 @@ from tallystick.network.wire.faults import Refused, present
 from tallystick.network.wire.ids import BodyId, Height, Link
 from tallystick.network.wire.reasons import RejectReason
 from tallystick.node.core import schema
+from tallystick.node.core.absences import Absences, Finish
 from tallystick.node.core.evidence_kept import kept_in
 from tallystick.node.core.layers import Layer
 from tallystick.node.core.ledger import BlockRecord, Ledger
@@ -77,6 +78,7 @@ class LedgerReader:
         self._ledger = ledger
         self._layers: dict[int, Layer] = {}
         self._proven: dict[int, _Proven] = {}
+        self._absences = Absences(ledger)
         self._steps: list[EpochStep] = []
         """The changes of members so far, as far as somebody asked."""
 
@@ -119,6 +121,13 @@ class LedgerReader:
         value, blind = (None, ZERO) if row is None else (row[2], blind_of(row[1], row[0]))
         proof = ledger.state.prove(sha256(key).digest())
         return key, value, blind, proof, self._proof_of(ledger.height).proof
+
+    def absence(
+        self, account: bytes, payment_id: bytes, digest: bytes, valid_until_ms: int, /
+    ) -> Finish:
+        """The proof that this digest was never ordered; what is slow about it is left to the call that is returned."""
+        block = self._proof_of(self._ledger.height).proof
+        return self._absences.prove(account, payment_id, digest, valid_until_ms, block)
 
     def locate(self, account: bytes, payment_id: bytes, /) -> Location | None:
         place = self._ledger.place_of(account + payment_id)

@@ -30,6 +30,8 @@ TAKEN = b"t"
 """+ account (20) + id (32) → digest (32), height (8), index (4)."""
 REFUSED = b"x"
 """+ body id (32) → height (8), index (4), valid_until_ms (8)."""
+CONSUMED = b"w"
+"""+ start of a window in ms (8) + number of the row in it (8) → the entries that one block consumed there, joined."""
 BLOCK = b"B"
 """+ height (8) → `ledger.BlockRecord`."""
 LINK = b"H"
@@ -46,6 +48,7 @@ BATCH = b"q"
 """+ batch digest (32) → list of raw transactions that are not ordered yet."""
 
 _HEIGHT = Packing(">Q")
+_ROW = Packing(">QQ")
 _PLACE = Packing(">QI")
 
 
@@ -55,6 +58,11 @@ def at_height(table: bytes, height: int) -> bytes:
 
 def height_in(key: bytes) -> int:
     return int.from_bytes(key[1:9], "big")
+
+
+def consumed_row(start_ms: int, number: int) -> bytes:
+    """Name of a window's row; they are numbered from 0, each found by itself: a sealed store hides their order."""
+    return CONSUMED + _ROW.pack(start_ms, number)
 
 
 place: Callable[[int, int], bytes] = _PLACE.pack

@@ -25,6 +25,7 @@ TABLES: Final = {
     schema.RECORD: "records",
     schema.TAKEN: "taken",
     schema.REFUSED: "refused",
+    schema.CONSUMED: "windows",
     schema.BLOCK: "blocks",
     schema.LINK: "links",
     schema.EPOCH: "epochs",
@@ -44,7 +45,7 @@ class Level(IntEnum):
     HEADERS = 2
     """Headers, links, history roots and certificates from genesis to the last final block."""
     MERKLE = 3
-    """Transactions and outcomes against their roots, the exactly-once rows, the state against its certified root."""
+    """Transactions and outcomes against their roots, the exactly-once rows, windows, the state against its certified root."""
     EXECUTE = 4
     """Every block again through the contracts, from genesis, with equal results at every height."""
 

@@ -24,7 +24,15 @@ from tallystick.node.upkeep.rows import Damaged, read_block
 BLOCKS_PER_WRITE = 64
 """Blocks between two writes to the scratch ledger: a few thousand rows in memory."""
 
-DERIVED = (schema.ACCOUNT, schema.RECORD, schema.TAKEN, schema.REFUSED, schema.LINK, schema.EPOCH)
+DERIVED = (
+    schema.ACCOUNT,
+    schema.RECORD,
+    schema.TAKEN,
+    schema.REFUSED,
+    schema.CONSUMED,
+    schema.LINK,
+    schema.EPOCH,
+)
 """Tables that execution makes again, byte for byte."""
 
 

@@ -15,7 +15,6 @@ from tallystick.consensus.pbft.state import RECORD as PBFT_RECORD
 from tallystick.consensus.raft.state import RECORD as RAFT_RECORD
 from tallystick.contracts.state import (
     ASSET,
-    CONSUMED_WINDOW,
     MEMBERS_KEY,
     MEMBERSHIP,
     PARTICIPANT,
@@ -23,6 +22,12 @@ from tallystick.contracts.state import (
 )
 from tallystick.network.proofs.checkpoints import KEPT
 from tallystick.network.proofs.evidence import EVIDENCE
+from tallystick.network.proofs.windows import (
+    ENTRY_BYTES,
+    WINDOWS_KEY,
+    WINDOWS_MARK,
+    window_record,
+)
 from tallystick.network.wire.faults import OperationalError, Refused
 from tallystick.network.wire.genesis import EngineName
 from tallystick.network.wire.membership import EPOCH_MEMBERS
@@ -44,7 +49,6 @@ _BODIES = msgspec.msgpack.Decoder(list[bytes])
 _RECORD_CODECS = (
     (b"asset/", ASSET),
     (b"participant/", PARTICIPANT),
-    (b"window/", CONSUMED_WINDOW),
 )
 
 Fault = str | None
@@ -171,6 +175,10 @@ def _record(key: bytes, value: bytes, engine: EngineName) -> Fault:
     name = key[1:]
     if name == MEMBERS_KEY:
         MEMBERSHIP.decode(value)
+    if name == WINDOWS_KEY:
+        WINDOWS_MARK.decode(value)
+    if name.startswith(b"window/"):
+        window_record(value)
     for prefix, codec in _RECORD_CODECS:
         if name.startswith(prefix):
             codec.decode(value)
@@ -187,6 +195,11 @@ def _refused(key: bytes, value: bytes, engine: EngineName) -> Fault:
     return (
         None if (len(key), len(value)) == (33, 20) else "has another length than its table's rows"
     )
+
+
+def _consumed(key: bytes, value: bytes, engine: EngineName) -> Fault:
+    whole = len(key) == 17 and value and len(value) % ENTRY_BYTES == 0
+    return None if whole else "has another length than its table's rows"
 
 
 def _block(key: bytes, value: bytes, engine: EngineName) -> Fault:
@@ -238,6 +251,7 @@ _CHECKS: dict[bytes, Callable[[bytes, bytes, EngineName], Fault]] = {
     schema.RECORD: _record,
     schema.TAKEN: _taken,
     schema.REFUSED: _refused,
+    schema.CONSUMED: _consumed,
     schema.BLOCK: _block,
     schema.LINK: _link,
     schema.EPOCH: _epoch,

@@ -32,6 +32,7 @@ BACKED_UP: Final = (
     schema.RECORD,
     schema.TAKEN,
     schema.REFUSED,
+    schema.CONSUMED,
 )
 """The certified ledger, and nothing else: no engine, no guard, no blocks before a vote, no held payments."""
 

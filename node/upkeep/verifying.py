@@ -21,6 +21,7 @@ from tallystick.node.upkeep.findings import Findings, Level, Progress, Report, s
 from tallystick.node.upkeep.ports import WritableStore
 from tallystick.node.upkeep.replaying import Replay, compare_rows
 from tallystick.node.upkeep.rows import check_rows, last_final
+from tallystick.node.upkeep.windows import check_windows
 
 
 def verify(
@@ -52,6 +53,7 @@ def verify(
         if walk.blocks == height:
             _count(schema.TAKEN, walk.taken, counts.of, findings)
             _count(schema.REFUSED, walk.refused, counts.of, findings)
+        check_windows(store, counts.of[schema.CONSUMED], findings)
     if level >= Level.EXECUTE:
         _execute(store, genesis, height, findings, progress, scratch)
     return Report(

@@ -6,7 +6,7 @@ Everything between the socket and the port is the product's own. The clock stand
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from tallystick.consensus.waiting import Phase, Waiting
 from tallystick.contracts.deadlines import ordering_fault
 from tallystick.contracts.state import Account
+from tallystick.network.proofs.absence import AbsenceProof
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.checkpoints import Checkpoint, CheckpointDocument, Statement
 from tallystick.network.proofs.evidence_file import EvidenceFile
@@ -42,6 +43,7 @@ from tallystick.network.proofs.receipts import (
 )
 from tallystick.network.proofs.state_map import StateMap
 from tallystick.network.proofs.state_proof import StateProof
+from tallystick.network.proofs.windows import WINDOWS_KEY, WindowsMark, window_key
 from tallystick.network.transport.tls import spki_hash
 from tallystick.network.wire.blocks import Header, Result
 from tallystick.network.wire.faults import Refused
@@ -161,6 +163,18 @@ class FakeLedger:
         state = StateMap()
         state.load([(sha256(key).digest(), bytes(32))])
         return key, value, bytes(32), state.prove(sha256(key).digest()), self._block_proof()
+
+    def absence(
+        self, account: bytes, payment_id: bytes, digest: bytes, valid_until_ms: int, /
+    ) -> Callable[[], AbsenceProof]:
+        """Every window up to now is closed and empty."""
+        if valid_until_ms > NOW_MS:
+            raise Refused(RejectReason.NOT_FOUND, "The window is not closed.")
+        state = StateMap()
+        mark = WindowsMark(1, NOW_MS + 1, NOW_MS + 1, 0, 0, b"")
+        proofs = [state.prove(sha256(key).digest()) for key in (WINDOWS_KEY, window_key(0))]
+        block = self._block_proof()
+        return lambda: AbsenceProof(mark, proofs[0], None, proofs[1], None, None, block)
 
     def locate(self, account: bytes, payment_id: bytes, /) -> Place | None:
         for index, raw in enumerate(self.raws):

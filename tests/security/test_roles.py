@@ -13,7 +13,7 @@ from tallystick.network.wire.transactions.codec import TRANSACTION
 from tallystick.node.api.app import HANDLERS, ApiServer, make_app
 from tallystick.node.api.routes import ROUTES, observer_routes
 from tests.security.edge import Reply
-from tests.security.stage import OTHER, OWN, THIRD, Stage, transfer_of
+from tests.security.stage import NOW_MS, OTHER, OWN, THIRD, Stage, transfer_of
 
 ROLES = ("nobody", "submitter", "own reader", "all reader", "operator", "no scope", "certificate")
 
@@ -27,6 +27,7 @@ OPEN = dict.fromkeys(ROLES, 200)
 MEMBER: dict[str, dict[str, int]] = {
     "submit": SUBMITTING,
     "receipt": READING_OWN,
+    "absence": READING_OWN,
     "transaction": READING_OWN,
     "account": READING_OWN,
     "block": READING_ALL,
@@ -54,6 +55,7 @@ OBSERVER: dict[str, dict[str, int]] = {
     **dict.fromkeys(
         (
             "receipt",
+            "absence",
             "transaction",
             "account",
             "block",
@@ -97,6 +99,8 @@ def ask(stage: Stage, route_name: str, role: str) -> Reply:
     path = route.path.format(account=OWN.hex(), id=settled.id.hex(), height=1)
     if route_name in {"consistency", "links"}:
         path += "?from=1" + "&to=2" * (route_name == "consistency")
+    if route_name == "absence":
+        path += f"?digest={'00' * 32}&valid_until_ms={NOW_MS}"
     tokens = {
         "submitter": stage.issuer.token("submit", 2),
         "own reader": stage.issuer.token("read:own", 2),
@@ -159,10 +163,15 @@ def test_an_observer_has_no_submit_route_at_all() -> None:
     assert all(route.method == "GET" for route in observer_routes())
 
 
-@pytest.mark.parametrize("path", ["/v1/accounts/{}", "/v1/receipts/{}/", "/v1/transactions/{}/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/accounts/{}", "/v1/receipts/{}/", "/v1/transactions/{}/", "/v1/absences/{}/"],
+)
 def test_a_foreign_account_is_not_read_by_its_neighbour(member: Stage, path: str) -> None:
     foreign = TRANSACTION.decode(member.foreign)
     path = path.format(OTHER.hex()) + ("" if "accounts" in path else foreign.id.hex())
+    if "absences" in path:
+        path += f"?digest={'00' * 32}&valid_until_ms={NOW_MS}"
     reply = member.edge.call("GET", path, token=member.issuer.token("read:own", 2))
     assert (reply.status, reply.code) == (403, "FOREIGN_ACCOUNT")
     assert member.edge.call("GET", path, token=member.issuer.token("read:own", 3)).status == 200

@@ -39,7 +39,7 @@ def test_the_code_makes_exactly_what_is_published() -> None:
 def test_the_page_shows_exactly_what_is_published() -> None:
     page = formats.PAGE.read_text("utf-8")
     assert formats.filled_page(page, formats.vectors()) == page
-    assert page.count("```vectors") == 12
+    assert page.count("```vectors") == 13
 
 
 def test_the_example_network_is_one_that_could_start() -> None:

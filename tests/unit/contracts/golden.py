@@ -93,6 +93,7 @@ def _play(ledger: Ledger, *transactions: Transaction) -> dict[str, object]:
         "records": {key.hex(): value.hex() for key, value in result.records.items()},
         "taken": {key.hex(): value.hex() for key, value in result.taken.items()},
         "refused": [body.hex() for body in result.refused],
+        "consumed": {str(start): entries.hex() for start, entries in result.consumed.items()},
     }
 
 

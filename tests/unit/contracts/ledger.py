@@ -11,6 +11,7 @@ from hashlib import sha256
 from tallystick.contracts import Account, BlockInput, BlockResult, check_block, execute_block
 from tallystick.contracts.first_state import first_state
 from tallystick.network.proofs.receipts import OUTCOME, Outcome
+from tallystick.network.proofs.windows import ENTRY_BYTES
 from tallystick.network.wire.genesis import (
     AssetEntry,
     Genesis,
@@ -139,6 +140,8 @@ class Ledger:
     records: dict[bytes, bytes] = field(default_factory=dict)
     ids: dict[bytes, bytes] = field(default_factory=dict)
     bodies: set[bytes] = field(default_factory=set)
+    windows: dict[int, list[bytes]] = field(default_factory=dict)
+    """Start of a window in ms → its entries, in the order in which they were consumed."""
     height: int = 0
     time_ms: int = START_MS
     counter: int = 0
@@ -159,11 +162,18 @@ class Ledger:
     def refused(self, body_ids: AbstractSet[bytes], /) -> AbstractSet[bytes]:
         return body_ids & self.bodies
 
+    def consumed(self, start_ms: int, begin: int, end: int, /) -> list[bytes]:
+        return sorted(self.windows[start_ms])[begin:end]
+
     def keep(self, result: BlockResult) -> None:
         self.accounts.update(result.accounts)
         self.records.update(result.records)
         self.ids.update(result.taken)
         self.bodies.update(result.refused)
+        for start_ms, entries in result.consumed.items():
+            self.windows.setdefault(start_ms, []).extend(
+                entries[at : at + ENTRY_BYTES] for at in range(0, len(entries), ENTRY_BYTES)
+            )
 
     def block(self, *transactions: Transaction, at_ms: int | None = None) -> BlockInput:
         return BlockInput(

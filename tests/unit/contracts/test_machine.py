@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from tallystick.contracts import BlockResult, check_block, execute_block, work_of
-from tallystick.contracts.state import CONSUMED_WINDOW, window_key
 from tallystick.network.proofs.receipts import Status
+from tallystick.network.proofs.windows import OPEN_WINDOW, OpenWindow, window_key
 from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.genesis import Parameters, account_id
 from tallystick.network.wire.reasons import RejectReason
@@ -212,21 +212,20 @@ def test_the_window_of_the_deadline_commits_to_what_was_consumed(place: Town) ->
     other = ledger.pays(place.alice, place.bob, 3, "alice", until_ms=start + 60_000)
     ledger.play(good, other, bad)
     pieces = b"".join(
-        one.transaction.account + one.transaction.id + one.digest + one.body_id + flag
+        one.transaction.account + one.transaction.id + one.digest + flag + one.body_id
         for one, flag in ((checked(good), b"\1"), (checked(bad), b"\0"))
     )
     running = Tag(b"tallystick/window").hash(bytes(32) + pieces)
-    window = CONSUMED_WINDOW.decode(ledger.records[window_key(start)])
-    assert (window.count, window.running) == (2, running)
-    assert CONSUMED_WINDOW.decode(ledger.records[window_key(start + 60_000)]).count == 1
+    window = OPEN_WINDOW.decode(ledger.records[window_key(start)])
+    assert window == OpenWindow(2, 1, running)
+    assert OPEN_WINDOW.decode(ledger.records[window_key(start + 60_000)]).count == 1
 
     later = ledger.pays(place.alice, place.bob, 4, "alice", until_ms=start)
     ledger.play(later)
     one = checked(later)
-    grown = CONSUMED_WINDOW.decode(ledger.records[window_key(start)])
-    piece = one.transaction.account + one.transaction.id + one.digest + one.body_id + b"\1"
-    assert grown.count == 3
-    assert grown.running == Tag(b"tallystick/window").hash(running + piece)
+    grown = OPEN_WINDOW.decode(ledger.records[window_key(start)])
+    piece = one.transaction.account + one.transaction.id + one.digest + b"\1" + one.body_id
+    assert grown == OpenWindow(3, 2, Tag(b"tallystick/window").hash(running + piece))
 
 
 # -- who may do what --
@@ -379,7 +378,7 @@ def test_an_empty_block_changes_nothing(place: Town) -> None:
     block = place.ledger.block()
     assert check_block(place.ledger, block) is None
     result = execute_block(place.ledger, block)
-    assert result == BlockResult({}, {}, [], [], {}, [])
+    assert result == BlockResult({}, {}, [], [], {}, [], {})
 
 
 def test_execution_never_touches_what_the_state_lent(place: Town) -> None:

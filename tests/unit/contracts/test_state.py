@@ -9,7 +9,6 @@ from tallystick.contracts import (
     asset_key,
     first_state,
     participant_key,
-    window_key,
 )
 from tallystick.contracts.aml.windows import BUCKETS, Window
 from tallystick.contracts.invariants import check_consumed_once, check_supply
@@ -24,6 +23,7 @@ from tallystick.contracts.state import (
     Participant,
     own,
 )
+from tallystick.network.proofs.windows import ENTRY_BYTES, WINDOWS_KEY
 from tallystick.network.wire.bounds import AMOUNT_MINOR_MAX, ASSETS_MAX
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.genesis import (
@@ -51,7 +51,6 @@ def test_the_key_schema_is_what_the_formats_say() -> None:
     assert account_key(b"\1" * 20) == b"account/" + b"\1" * 20
     assert asset_key("USD") == b"asset/USD"
     assert participant_key(258) == b"participant/\x00\x00\x01\x02"
-    assert window_key(60_000) == b"window/\0\0\0\0\0\0\xea\x60"
     assert RULES_KEY == b"rules"
 
 
@@ -164,10 +163,11 @@ def test_the_first_state_has_root_accounts_assets_and_rules() -> None:
     assert set(result.records) == {
         RULES_KEY,
         MEMBERS_KEY,
+        WINDOWS_KEY,
         *(asset_key(code) for code in ("EUR", "USD")),
         *(participant_key(number) for number in (1, 2, 3)),
     }
-    assert result == BlockResult(result.accounts, result.records, [], [], {}, [])
+    assert result == BlockResult(result.accounts, result.records, [], [], {}, [], {})
 
 
 def _faulty(genesis: Genesis) -> list[tuple[str, Genesis]]:
@@ -255,14 +255,18 @@ def test_a_negative_or_a_forgotten_balance_halts_and_the_diagnosis_hides_the_see
 
 
 def test_what_is_not_consumed_exactly_once_halts() -> None:
-    good = BlockResult({}, {}, [b"", b""], [(1, 0), (2, 100)], {b"k": b"d"}, [b"b"])
+    two, one = {0: bytes(2 * ENTRY_BYTES)}, {0: bytes(ENTRY_BYTES)}
+    good = BlockResult({}, {}, [b"", b""], [(1, 0), (2, 100)], {b"k": b"d"}, [b"b"], two)
     check_consumed_once(good, 2)
     with pytest.raises(InvariantError, match="consumed"):
-        check_consumed_once(BlockResult({}, {}, [b""], [(1, 0)], {b"k": b"d"}, [b"b"]), 1)
+        check_consumed_once(BlockResult({}, {}, [b""], [(1, 0)], {b"k": b"d"}, [b"b"], one), 1)
     with pytest.raises(InvariantError, match="consumed"):
-        check_consumed_once(BlockResult({}, {}, [b""], [(1, 0)], {}, []), 1)
+        check_consumed_once(BlockResult({}, {}, [b""], [(1, 0)], {}, [], one), 1)
     with pytest.raises(InvariantError, match="outcome"):
-        check_consumed_once(BlockResult({}, {}, [], [], {b"k": b"d"}, []), 1)
+        check_consumed_once(BlockResult({}, {}, [], [], {b"k": b"d"}, [], one), 1)
+    for entries in ({}, two):
+        with pytest.raises(InvariantError, match="entry"):
+            check_consumed_once(BlockResult({}, {}, [b""], [(1, 0)], {b"k": b"d"}, [], entries), 1)
 
 
 def test_a_record_of_ours_that_does_not_decode_is_our_fault() -> None:

@@ -7,12 +7,14 @@ import plyvel
 from tallystick.node.storage.leveldb import LevelStore
 
 
-def on_disk(folder: Path, rows: dict[bytes, bytes]) -> Path:
-    """A data folder whose ledger holds these rows, all in table files (nothing in the log)."""
+def on_disk(folder: Path, rows: dict[bytes, bytes], block_bytes: int = 4_096) -> Path:
+    """A data folder whose ledger holds these rows, all in table files (nothing in the log), in blocks of this size."""
     store = LevelStore(folder)
     store.write([dict(rows)])
     store.close()
-    database = plyvel.DB(str(folder / "ledger"), compression=None, bloom_filter_bits=10)
+    database = plyvel.DB(
+        str(folder / "ledger"), compression=None, bloom_filter_bits=10, block_size=block_bytes
+    )
     database.compact_range()
     database.close()
     return folder

@@ -9,7 +9,15 @@ from tallystick.node.upkeep.findings import Level, Report
 from tallystick.node.upkeep.verifying import verify
 from tests.unit.core.lab import Lab
 
-DERIVED = (schema.ACCOUNT, schema.RECORD, schema.TAKEN, schema.REFUSED, schema.LINK, schema.BLOCK)
+DERIVED = (
+    schema.ACCOUNT,
+    schema.RECORD,
+    schema.TAKEN,
+    schema.REFUSED,
+    schema.CONSUMED,
+    schema.LINK,
+    schema.BLOCK,
+)
 
 
 def grown(parameters: Parameters | None = None) -> Lab:

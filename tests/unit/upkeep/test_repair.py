@@ -86,12 +86,12 @@ def test_a_sound_ledger_is_left_alone(lab: Lab, rows: dict[bytes, bytes], tmp_pa
 def test_a_flipped_bit_in_any_table_of_the_ledger_is_mended(
     lab: Lab, rows: dict[bytes, bytes], tmp_path: Path, table: bytes
 ) -> None:
-    """LevelDB's own checksum finds it; the row's whole block of the file is gone with it, promises of this node excepted."""
-    folder = on_disk(tmp_path, {key: rows[key] for key in rows if key[:1] != b"m"})
+    """LevelDB's own checksum finds it; the row's block of the file is gone, which holds no promise of this node."""
+    beside = {key for key in rows if key[:1] == b"m" or key[:1] > table}
+    ours = {key: rows[key] for key in rows if key not in beside}
+    folder = on_disk(tmp_path, ours, block_bytes=1_024)
     ledger = LevelStore(folder)
-    ledger.write(
-        [{key: rows[key] for key in rows if key[:1] == b"m"}]
-    )  # in the log, away from the flip
+    ledger.write([{key: rows[key] for key in beside}])  # in the log, away from the flip
     ledger.close()
     flip_value(folder, rows[max(key for key in rows if key.startswith(table))])
     peer = Peer(lab)
