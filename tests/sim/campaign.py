@@ -32,7 +32,7 @@ ROWS = {
     "crash": "F1", "blackout": "F2", "crash: torn batch": "F3", "crash: torn guard": "F3",
     "read-error": "F4", "write-error": "F4", "full-disk": "F5", "slow-disk": "F7",
     "loss": "F8", "duplication": "F9", "reorder": "F10", "hostile: garbage": "F11",
-    "partition": "F12", "swizzle": "F12", "pause": "F13", "clock-jump": "F13", "clock-back": "F13",
+    "change: settled": "F14", "partition": "F12", "swizzle": "F12", "pause": "F13", "clock-jump": "F13", "clock-back": "F13",
     "rolled-back-disk": "F16", "hostile: set-back": "F16", "hostile: twins": "F17",
     "hostile: amnesia": "F17", "hostile: wrong-link": "F18", "hostile: silent": "F18",
     "hostile: selective": "F18", "hostile: withholder": "F18", "hostile: liar-in-catch-up": "F18",

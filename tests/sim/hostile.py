@@ -20,6 +20,7 @@ from tallystick.consensus.pbft.messages import (
     Standing,
     ViewChange,
     Vote,
+    epoch_of,
 )
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.wire.blocks import link_of
@@ -46,6 +47,8 @@ from tallystick.node.core.messages import (
 )
 from tests.sim.crypto import VoteKeys
 
+FIRST = Epoch(0)
+
 Make = Callable[[], bytes]
 """Gives a well-formed transaction of this network."""
 
@@ -61,12 +64,16 @@ class Hostile:
     genesis: Genesis
     far_future: Make
     """A signed transaction whose deadline lies further ahead than the network allows."""
+    epoch: Epoch = FIRST
+    """Of what it said last."""
 
     @property
     def chain(self) -> int:
         return chain_of(genesis_hash(self.genesis))
 
     def outgoing(self, to: int, frame: bytes) -> list[bytes]:
+        if frame[:1] == bytes([Channel.CONSENSUS]):
+            self.epoch = epoch_of(MESSAGE.decode(frame[1:])) or self.epoch
         match self.nature:
             case "wrong-link":
                 return self._consensus(frame, self._wrong_link)
@@ -109,22 +116,22 @@ class Hostile:
     def _proposal(self, view: View, encoded: bytes) -> Proposal:
         data = BLOCK_DATA.decode(encoded)
         signed = proposal_message(
-            self.chain, 0, Epoch(0), view, Height(data.header.height), link_of(data.header, data.result), Link(data.header.parent_link)
+            self.chain, 0, self.epoch, view, Height(data.header.height), link_of(data.header, data.result), Link(data.header.parent_link)
         )  # fmt: skip
-        return Proposal(Epoch(0), view, encoded, self.keys.sign(self.node, signed))
+        return Proposal(self.epoch, view, encoded, self.keys.sign(self.node, signed))
 
     def _forget(self, message: Message) -> Message:
         """Its view changes show no certificate, and half of its votes are for a block that nobody knows."""
         if isinstance(message, ViewChange) and message.signer == self.node:
             signed = view_change_message(
-                self.chain, 0, Epoch(0), message.view, 0, View(0), Height(0), Link(bytes(32))
+                self.chain, 0, self.epoch, message.view, 0, View(0), Height(0), Link(bytes(32))
             )
             signature = self.keys.sign(self.node, signed)
-            return ViewChange(Epoch(0), message.view, NodeId(self.node), None, signature)
+            return ViewChange(self.epoch, message.view, NodeId(self.node), None, signature)
         if isinstance(message, Vote) and self.draw.random() < 0.5:
             link = Link(self.draw.choice((b"\x01", b"\x02")) * 32)
             signed = vote_message(
-                self.chain, 0, Epoch(0), message.view, message.height, Phase(message.phase), link, message.parent_link
+                self.chain, 0, self.epoch, message.view, message.height, Phase(message.phase), link, message.parent_link
             )  # fmt: skip
             return replace(message, link=link, signature=self.keys.sign(self.node, signed))
         return message
@@ -193,17 +200,17 @@ class Hostile:
         far = View(draw.randrange(2**40))
         soon = View(draw.randrange(4))
         votes = tuple([CertVote(NodeId(node), bytes(64)) for node in range(len(self.genesis.members))])  # fmt: skip
-        false = Certificate(2, Epoch(0), soon, Height(10**6), Link(b"\x05" * 32), Link(bytes(32)), votes)  # fmt: skip
-        change = ViewChange(Epoch(0), far, NodeId(self.node), false, bytes(64))
-        nothing = new_view_message(self.chain, 0, Epoch(0), far, bytes(32))
+        false = Certificate(2, self.epoch, soon, Height(10**6), Link(b"\x05" * 32), Link(bytes(32)), votes)  # fmt: skip
+        change = ViewChange(self.epoch, far, NodeId(self.node), false, bytes(64))
+        nothing = new_view_message(self.chain, 0, self.epoch, far, bytes(32))
         messages: tuple[Message, ...] = (
-            Proposal(Epoch(0), far, draw.randbytes(40), bytes(64)),
-            Proposal(Epoch(0), soon, draw.randbytes(40), bytes(64)),
-            Vote(1, Epoch(0), far, Height(draw.randrange(2**40)), Link(bytes(32)), Link(bytes(32)), bytes(64)),
+            Proposal(self.epoch, far, draw.randbytes(40), bytes(64)),
+            Proposal(self.epoch, soon, draw.randbytes(40), bytes(64)),
+            Vote(1, self.epoch, far, Height(draw.randrange(2**40)), Link(bytes(32)), Link(bytes(32)), bytes(64)),
             Decided(false),
             change,
-            NewView(Epoch(0), far, (change,), self.keys.sign(self.node, nothing)),
-            Standing(Epoch(0), View(0), False, Height(0)),
+            NewView(self.epoch, far, (change,), self.keys.sign(self.node, nothing)),
+            Standing(self.epoch, View(0), False, Height(0)),
             GiveBlock(draw.randbytes(100)),
         )  # fmt: skip
         extra = [pack(Channel.CONSENSUS, MESSAGE.encode(draw.choice(messages)))]

@@ -33,6 +33,8 @@ class Host:
     durable: tuple[int, bytes] = (0, b"")
     """Height and link of the last final block that is on the disk."""
     down_for_ms: int = 0
+    lost: bool = False
+    """It is gone for ever, with its disk."""
 
     @property
     def up(self) -> bool:

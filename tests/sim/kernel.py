@@ -49,6 +49,7 @@ from tests.sim.checkers import Violation, hold
 from tests.sim.checkers.ballots import Ballots
 from tests.sim.checkers.chain import Chain
 from tests.sim.checkers.clients import Clients, Holders
+from tests.sim.checkers.epochs import BallotsByEpoch, Epochs, VotesByEpoch
 from tests.sim.checkers.history import History
 from tests.sim.checkers.set_back import SetBack
 from tests.sim.checkers.votes import Votes
@@ -79,7 +80,8 @@ class Kernel(Timeline):
         super().__init__()
         self.plan = plan
         self.make_replica = make_replica
-        self.keys = VoteKeys(plan.members, plan.real_keys)
+        nodes = (*range(plan.members), *plan.newcomers)
+        self.keys = VoteKeys(nodes[-1] + 1, plan.real_keys)
         self.genesis = genesis_of(plan, self.keys)
         self.bodies = Bodies(BodyChecker(self.genesis))
         self.events = 0
@@ -92,15 +94,12 @@ class Kernel(Timeline):
         self.reading: dict[int, int] = {}
         """Token of a read that waits for a quorum → the greatest height that was known to a client when it began."""
         self.hostile: dict[int, Hostile] = {}
-        self.votes: Votes | Ballots
-        if plan.engine == "raft":
-            self.votes = Ballots(plan.members, plan.quorum)
-        else:
-            self.votes = Votes(plan.members)
-        self.set_back = SetBack(plan.members)
-        self.chain = Chain(plan.quorum)
+        self.epochs = Epochs(self.genesis, self.keys)
+        self.votes = self._statements()
+        self.set_back = SetBack(self.epochs)
+        self.chain = Chain(self.epochs)
         chain_id = Ledger(self.genesis, Disk().store).chain
-        self.clients = Clients(chain_id, plan.faults_max, self.keys, self.bodies, self.chain)
+        self.clients = Clients(chain_id, self.keys, self.bodies, self.chain)
         self.history = History(self.chain.model)
         self.holders = Holders(self.bodies, self.chain.model)
         self.noted: dict[str, int] = {}
@@ -111,9 +110,11 @@ class Kernel(Timeline):
         self._side: dict[int, int] = {}
         self.healed = False
         self.hosts: list[Host] = []
-        self.numbers: tuple[int, ...] = tuple(range(plan.members))
+        self.numbers: tuple[int, ...] = nodes
         """Who hears what is said to everybody; an observer asks instead."""
-        for node in range(plan.members):
+        self.on_frame: Callable[[Host, bytes], None] | None = None
+        """Hears every frame that is put on the wire, when somebody waits for a certain one."""
+        for node in nodes:
             self._add_member(node)
         if plan.observer:
             clock = Clock()
@@ -121,6 +122,13 @@ class Kernel(Timeline):
         self.by_node: dict[int, list[Host]] = {}
         for host in self.hosts:
             self.by_node.setdefault(host.node, []).append(host)
+
+    def _statements(self) -> Votes | Ballots | VotesByEpoch | BallotsByEpoch:
+        """Who watches what leaves the network cards."""
+        raft, members = self.plan.engine == "raft", self.plan.members
+        if self.plan.changes or self.genesis.spares:
+            return BallotsByEpoch(self.epochs) if raft else VotesByEpoch(self.epochs)
+        return Ballots(members, self.plan.quorum) if raft else Votes(members)
 
     def _add_member(self, node: int) -> None:
         plan, nature = self.plan, self.plan.hostile.get(node)
@@ -139,11 +147,15 @@ class Kernel(Timeline):
     # -- hosts ---------------------------------------------------------------------------------------------------------
 
     def start_all(self) -> None:
+        late = {node for change in self.plan.changes if change.newcomer == "late" for node in change.ids}  # fmt: skip
         for host in self.hosts:
-            self.start(host)
+            if host.node not in late:
+                self.start(host)
 
     def start(self, host: Host) -> None:
         """A process begins with what its disk has. Its peers hear of it soon."""
+        if host.lost:
+            return
         host.life += 1
         now_ms = host.clock.read(self.now_ms)
         disk = host.disk
@@ -345,6 +357,8 @@ class Kernel(Timeline):
 
     def _send(self, host: Host, to: NodeId | None, frame: bytes) -> None:
         self._mark(frame)
+        if self.on_frame is not None:
+            self.on_frame(host, frame)
         if host.honest and host.node != OBSERVER:
             durable = host.disk.guard.read()
             self.votes.leaves(host.node, to, frame, durable, self.chain.links)

@@ -66,11 +66,11 @@ class Nemesis:
         draw, victims = self.draw, self.victims
         name = draw.choice(victims.host_names)
         fault = draw.choice(self.plan.faults)
-        self._count(fault)
+        self.count(fault)
         match fault:
             case "crash":
                 point = draw.choice(self.plan.crash_points)
-                self._count(f"crash: {point}")
+                self.count(f"crash: {point}")
                 back_after_ms = draw.choice((1, 50, 400, 2_000))
                 tear_at = draw.random() if point in LATER_CRASH_POINTS else 0.5
                 victims.arm_crash(name, point, back_after_ms, tear_at)
@@ -80,7 +80,7 @@ class Nemesis:
             case "pause":
                 victims.pause(name, draw.choice((50, 300, 1_500)))
             case "partition":
-                victims.cut(self._pairs(), draw.random() < 0.5, draw.choice((100, 700, 2_500)))
+                victims.cut(self.pairs(draw), draw.random() < 0.5, draw.choice((100, 700, 2_500)))
             case "slow-disk":
                 victims.slow_disk(name, draw.choice((5, 30)), draw.choice((300, 1_500)))
             case "clock-jump":
@@ -112,13 +112,14 @@ class Nemesis:
             case _:
                 raise ValueError(fault)
 
-    def _pairs(self) -> set[Pair]:
+    def pairs(self, draw: Random) -> set[Pair]:
+        """A cut of some shape. Where the shape has a choice of its own, the net draws it."""
         net, nodes = self.victims.net, self.victims.nodes
-        shape = self.draw.choice(self.plan.shapes)
-        self._count(f"partition: {shape}")
+        shape = draw.choice(self.plan.shapes)
+        self.count(f"partition: {shape}")
         match shape:
             case "isolate":
-                return net.isolate(self.draw.choice(nodes), nodes)
+                return net.isolate(draw.choice(nodes), nodes)
             case "halves":
                 return net.halves(nodes)
             case "bridge":
@@ -128,5 +129,5 @@ class Nemesis:
             case _:
                 return net.one_way(nodes)
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
         self.struck[what] = self.struck.get(what, 0) + 1

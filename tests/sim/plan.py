@@ -13,6 +13,7 @@ from typing import Literal
 
 from tallystick.network.proofs.certificates import crashes_of, faults_of, majority_of, quorum_of
 from tallystick.network.wire.genesis import Parameters
+from tests.sim.changes import MemberChange, drawn
 
 Engine = Literal["pbft", "raft"]
 
@@ -56,6 +57,12 @@ LATER_FROM = 10_000
 
 ASKING_FROM = 40_000
 """The first seed of either engine in which readers ask for quorum reads and operators for hand-overs: a third stream."""
+
+CHANGING_FROM = 2_000_000
+"""The first seed of either engine in which members change in the middle of chaos, in three of four runs: a fourth stream."""
+
+BANKS = 3
+"""Participants of every simulated network; bank of member n: n mod 3."""
 
 SHAPES = ("isolate", "halves", "bridge", "one-way")
 """Of a partition."""
@@ -120,10 +127,17 @@ class Plan:
     """About so often a reader asks a member to be sure that it is not behind; 0: never."""
     hand_over_every_ms: int = 0
     """About so often an operator asks the leader to hand over; 0: never."""
+    changes: tuple[MemberChange, ...] = ()
+    """Of the members, in the middle of chaos."""
 
     @property
     def quorum(self) -> int:
         return majority_of(self.members) if self.engine == "raft" else quorum_of(self.members)
+
+    @property
+    def newcomers(self) -> tuple[int, ...]:
+        """Nodes that no epoch names yet."""
+        return tuple(node for change in self.changes for node in change.ids)
 
     @property
     def faults_max(self) -> int:
@@ -134,13 +148,30 @@ class Plan:
 def plan_of(seed: int, engine: Engine = "pbft") -> Plan:
     """Everything that the seed decides before the run begins."""
     plan = _plan_of(seed, engine)
-    return plan if seed < ASKING_FROM else _asking(plan)
+    if seed >= ASKING_FROM:
+        plan = _asking(plan)
+    return plan if seed < CHANGING_FROM else _changing(plan)
 
 
 def _asking(plan: Plan) -> Plan:
     draw = Random(f"plan/asking/{plan.engine}/{plan.seed}")
     every_ms, hand_over_ms = draw.choice((30, 100, 400)), draw.choice((0, 300, 1_000))
     return replace(plan, quorum_read_every_ms=every_ms, hand_over_every_ms=hand_over_ms)
+
+
+def _changing(plan: Plan) -> Plan:
+    """Three of four runs change their members. One that could not let a member go begins with four (PBFT) or three."""
+    draw = Random(f"plan/changes/{plan.engine}/{plan.seed}")
+    if draw.random() < 0.25:
+        return plan
+    members = max(plan.members, 4 if plan.engine == "pbft" else 3)
+    chaos_ms = max(plan.chaos_ms, 4_000)
+    changes = drawn(draw, members, BANKS, chaos_ms)
+    plan = replace(plan, members=members, chaos_ms=chaos_ms, changes=changes)
+    nodes, half = (*range(members), *plan.newcomers), plan.parameters.precision_ms // 2
+    offsets = {node: draw.randint(-half, half) for node in nodes} | plan.clock_offset_ms
+    drifts = {node: draw.randint(-200, 200) for node in nodes} | plan.clock_drift_ppm
+    return replace(plan, clock_offset_ms=offsets, clock_drift_ppm=drifts)
 
 
 def _plan_of(seed: int, engine: Engine) -> Plan:

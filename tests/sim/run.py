@@ -17,9 +17,12 @@ from tallystick.network.wire.transactions import Transaction
 from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import HandOver, Wait
+from tallystick.node.core.follower import Follower
 from tallystick.node.core.replica import Replica
+from tests.sim.changing import Changing
 from tests.sim.checkers import Violation, hold
 from tests.sim.checkers.ballots import Ballots
+from tests.sim.checkers.epochs import BallotsByEpoch
 from tests.sim.crypto import Purse
 from tests.sim.hostile import Hostile
 from tests.sim.nemesis import Nemesis
@@ -47,6 +50,8 @@ class Result:
     struck: dict[str, int]
     """What the nemesis did."""
     virtual_ms: int
+    epochs: int
+    """How often the members changed."""
     story: tuple[str, ...] = ()
     cause: str = ""
 
@@ -66,6 +71,7 @@ class Play:
         self.reads = Random(f"reads/{plan.seed}")
         self.asking = Random(f"asking/{plan.seed}")
         self.handed_over = 0
+        self.changing = Changing(self.world, self.clients, self.purse, self.nemesis) if plan.changes else None  # fmt: skip
         self.world.chain.on_outcome = self._on_outcome
         for node, nature in plan.hostile.items():
             self.world.hostile[node] = Hostile(
@@ -155,6 +161,8 @@ class Play:
             self._again(400, world.shuffle_sides)
         if SET_BACK in plan.hostile.values():
             self._again(1_000, world.set_machine_back)
+        if self.changing is not None:
+            self.changing.begin()
         world.run(plan.chaos_ms)
 
     def _again(self, every_ms: int, action: Callable[[], None]) -> None:
@@ -208,9 +216,11 @@ class Play:
             open_ = len(host.core.pool) if isinstance(host.core, Replica) else 0
             if open_:
                 return f"{host.name} has {open_} transactions that are not final"
-        views = [host.core.status().view for host in world.honest if isinstance(host.core, Replica)]
-        together = max(views.count(view) for view in views)
-        if together + len(self.plan.hostile) < self.plan.quorum:
+        views = [core.status().view for core in self._voting()]
+        together = max((views.count(view) for view in views), default=0)
+        epochs = world.epochs
+        arbitrary = len(self.plan.hostile.keys() & epochs.members.keys())
+        if together + arbitrary < epochs.quorum(epochs.epoch):
             # One that left a view alone may wait for the others: they need it no sooner than they leave, too.
             return f"honest members are in views {sorted(views)}"
         times = [host.core.ledger.time_ms for host in world.honest if host.core is not None]
@@ -221,18 +231,24 @@ class Play:
         """An instant at which all honest nodes show the same height; their links are compared after every step."""
         world = self.world
         for _ in range(2_000):
-            heights = {host.core.ledger.height for host in world.honest if host.core is not None}
+            heights = {core.ledger.height for core in self._voting()}
+            heights |= {host.core.ledger.height for host in world.honest if isinstance(host.core, Follower)}  # fmt: skip
             if len(heights) == 1:
                 return
             world.run(world.now_ms + 1)
         raise Violation("I14", "honest nodes never stand at one height")
+
+    def _voting(self) -> list[Replica]:
+        """Honest members of their epoch. Who is none polls, and is level a moment later."""
+        cores = [host.core for host in self.world.honest]
+        return [core for core in cores if isinstance(core, Replica) and core.votes]
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
 
     def afterwards(self) -> None:
         """What the whole run must have been, once it is over."""
         self.world.history.check()
-        if isinstance(self.world.votes, Ballots):
+        if isinstance(self.world.votes, Ballots | BallotsByEpoch):
             self.world.votes.nothing_lost(self.world.chain.links)
         self.receipts()
 
@@ -245,6 +261,17 @@ class Play:
             for _ in range(min(RECEIPTS_SAMPLED, len(places))):
                 host, (height, index) = self.draw.choice(hosts), self.draw.choice(places)
                 self._receipt_verifies(host, height, index)
+            for epoch in range(world.epochs.epoch and world.epochs.epoch + 1):
+                for height, index in self._places_of(epoch, places):
+                    self._receipt_verifies(self.draw.choice(hosts), height, index)
+
+    def _places_of(self, epoch: int, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Some outcomes of one epoch: the last one, which its closing block has, and two more."""
+        ends = self.world.epochs.closed_at
+        first = ends[epoch - 1] + 1 if epoch else 0
+        last = ends[epoch] if epoch < len(ends) else self.world.chain.height
+        found = [place for place in places if first <= place[0] <= last]
+        return found[-1:] + [self.draw.choice(found) for _ in range(2 if found else 0)]
 
     def _receipt_verifies(self, host: Host, height: int, index: int) -> None:
         if host.core is None:
@@ -290,6 +317,7 @@ def run_seed(
         world.noted,
         play.nemesis.struck,
         world.now_ms,
+        world.epochs.epoch,
         tuple(world.story or ()),
         cause,
     )

@@ -18,13 +18,15 @@ TRIALS_MAX = 40
 
 def smaller(plan: Plan, change: str) -> Plan:
     """The plan with one change: `members=4`, `chaos=1000` (ms), `without=FAULT`, `no-hostile`, `no-observer`, `no-loss`,
-    `no-duplication`, `no-reorder`, `no-bad` (every submission right). `ValueError` for another text."""
+    `no-duplication`, `no-reorder`, `no-bad` (every submission right), `changes=1` (only the first change of members). `ValueError` for another text."""
     name, _, value = change.partition("=")
     match name:
         case "members":
             return _with_members(plan, int(value))
         case "chaos":
             return replace(plan, chaos_ms=int(value))
+        case "changes":
+            return replace(plan, changes=plan.changes[: int(value)])
         case "without":
             return replace(plan, faults=tuple(each for each in plan.faults if each != value))
         case "no-hostile":
@@ -59,6 +61,7 @@ def _offers(plan: Plan) -> Iterator[str]:
     """Changes worth a try, the greatest first."""
     if plan.hostile:
         yield "no-hostile"
+    yield from (f"changes={fewer}" for fewer in range(len(plan.changes)))
     yield from (f"without={fault}" for fault in plan.faults)
     least = 4 if plan.engine == "pbft" else 3
     if plan.members > least:

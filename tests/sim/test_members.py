@@ -5,16 +5,13 @@ that remember. Besides: nobody signs in an epoch that does not name him, and sta
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from unittest.mock import patch
 
 import pytest
 from msgspec.structs import replace as struct_replace
 
-from tallystick.consensus.accountability.guard import GUARD_RECORD, NEW_VIEW
-from tallystick.consensus.pbft.messages import MESSAGE, NewView, changes_digest, epoch_of
-from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.genesis import Genesis
 from tallystick.network.wire.ids import NodeId, ParticipantId
 from tallystick.network.wire.membership import SpareEntry
@@ -22,13 +19,12 @@ from tallystick.network.wire.transactions import ActivateSpare
 from tallystick.node.core.events import Wait
 from tallystick.node.core.replica import Replica
 from tests.sim import kernel, run
-from tests.sim.checkers import Violation, hold
-from tests.sim.checkers.votes import Statement, Votes
+from tests.sim.checkers.epochs import VotesByEpoch
 from tests.sim.clock import Clock
 from tests.sim.crypto import VoteKeys
 from tests.sim.hosts import OBSERVER, Host
-from tests.sim.plan import Plan, plan_of
-from tests.sim.workload import BANKS, Attempt
+from tests.sim.plan import BANKS, Plan, plan_of
+from tests.sim.workload import Attempt
 from tests.sim.workload import genesis_of as usual_genesis
 from tests.sim.world import World
 
@@ -49,65 +45,6 @@ def replaced_in(plan: Plan) -> int:
     return Random(f"members/{plan.seed}").randrange(plan.members)
 
 
-@dataclass(slots=True)
-class OneEpoch(Votes):
-    """The statements of one epoch; its members are `ids`."""
-
-    epoch: int = 0
-    ids: tuple[int, ...] = ()
-
-    def _statement(self, signer: int, payload: bytes) -> Statement | None:
-        message = MESSAGE.decode(payload)
-        if isinstance(message, NewView):
-            if self.ids[message.view % len(self.ids)] != signer:
-                return None
-            statement = Statement(NEW_VIEW, message.view, 0, changes_digest(message.changes))
-        else:
-            found = Votes._statement(self, signer, payload)
-            if found is None:
-                return None
-            statement = found
-        hold(signer in self.ids, "P27", f"{signer} signs in epoch {self.epoch} of {self.ids}")
-        return statement
-
-    def _is_durable(self, signer: int, said: Statement, durable: bytes | None) -> None:
-        if durable is None or GUARD_RECORD.decode(durable).epoch <= self.epoch:
-            Votes._is_durable(self, signer, said, durable)
-
-
-@dataclass(slots=True)
-class EveryEpoch:
-    """What `Votes` is for one epoch, for each."""
-
-    members: int
-    replaced: int
-    epochs: dict[int, OneEpoch] = field(default_factory=dict)
-
-    def of(self, epoch: int) -> OneEpoch:
-        if epoch not in self.epochs:
-            ids = tuple(range(self.members))
-            if epoch:
-                ids = tuple(sorted({*ids, self.members} - {self.replaced}))
-            self.epochs[epoch] = OneEpoch(self.members, epoch=epoch, ids=ids)
-        return self.epochs[epoch]
-
-    def leaves(self, signer: int, to: int | None, frame: bytes, durable: bytes | None, final: dict[int, bytes]) -> None:  # fmt: skip
-        if frame[0] == Channel.CONSENSUS:
-            epoch = epoch_of(MESSAGE.decode(frame[1:])) or 0
-            self.of(epoch).leaves(signer, to, frame, durable, final)
-
-    def written(self, signer: int, record: bytes) -> None:
-        self.of(GUARD_RECORD.decode(record).epoch).written(signer, record)
-
-    def restarted(self, signer: int, durable: bytes | None) -> None:
-        if durable is not None:
-            self.of(GUARD_RECORD.decode(durable).epoch).restarted(signer, durable)
-
-    @property
-    def view_changes(self) -> int:
-        return sum(each.view_changes for each in self.epochs.values())
-
-
 class SpareWorld(World):
     """A world with one node more, the spare of `replaced_in(plan)`."""
 
@@ -122,7 +59,6 @@ class SpareWorld(World):
 
         with patch.multiple(kernel, genesis_of=genesis_of, VoteKeys=keys_of):
             super().__init__(plan, make_replica)
-        self.votes = EveryEpoch(plan.members, replaced_in(plan))  # type: ignore[assignment]
         self.numbers = tuple(range(plan.members + 1))
 
     def _add_member(self, node: int) -> None:
@@ -171,19 +107,6 @@ class MemberPlay(run.Play):
         cores = [host.core for host in self.world.honest if host.core is not None]
         return max((core.ledger.members.epoch for core in cores), default=0)
 
-    def _one_height(self) -> None:
-        """All honest members that vote; who does not polls, and is level a moment later."""
-        voting = self._voting()
-        for _ in range(3_000):
-            if len({core.ledger.height for core in voting}) == 1:
-                return
-            self.world.run(self.world.now_ms + 1)
-        raise Violation("I14", "honest members never stand at one height")
-
-    def _voting(self) -> list[Replica]:
-        cores = [host.core for host in self.world.honest]
-        return [core for core in cores if isinstance(core, Replica) and core.votes]
-
 
 def played(seed: int) -> MemberPlay:
     play = MemberPlay(plan_for(seed))
@@ -196,8 +119,8 @@ def played(seed: int) -> MemberPlay:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_spare_takes_its_members_place_in_the_middle_of_chaos(seed: int) -> None:
     play = played(seed)
-    votes: EveryEpoch = play.world.votes  # type: ignore[assignment]
-    voting = play._voting()
+    votes, voting = play.world.votes, play._voting()
+    assert isinstance(votes, VotesByEpoch)
     assert {core.ledger.members.epoch for core in voting} == {1}, "this seed changes its members"
-    assert {core.me for core in voting} <= set(votes.of(1).ids)
+    assert {core.me for core in voting} <= set(play.world.epochs.ids(1))
     assert play.plan.members in {signer for signer, *_ in votes.of(1).said}, "the spare has voted"

@@ -3,72 +3,25 @@
 The seeds' checks hold in each epoch by itself; nobody votes, acknowledges or signs in an epoch that does not name him.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from tallystick.consensus.accountability.guard import GUARD_RECORD
 from tallystick.consensus.raft.messages import (
     MESSAGE,
-    Acked,
     Append,
-    AskVote,
-    Countersignature,
-    GiveVote,
-    epoch_of,
 )
 from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.ids import NodeId
 from tallystick.node.core.block_data import describe
 from tallystick.node.core.replica import Replica
 from tests.sim import kernel
-from tests.sim.checkers import hold
-from tests.sim.checkers.ballots import Ballots
+from tests.sim.checkers.epochs import BallotsByEpoch
 from tests.sim.hosts import Host
 from tests.sim.plan import Plan, plan_of
-from tests.sim.test_members import MemberPlay, SpareWorld, replaced_in
+from tests.sim.test_members import MemberPlay, SpareWorld
 
 SEEDS = (30_001, 30_003, 30_005, 30_006, 30_009, 30_010, 30_013, 30_017)
-
-
-@dataclass(slots=True)
-class EachEpoch:
-    """What `Ballots` is for one epoch, for each."""
-
-    members: int
-    majority: int
-    replaced: int
-    epochs: dict[int, Ballots] = field(default_factory=dict)
-    again: int = 0
-    """Closing blocks that a later leader took again."""
-
-    def of(self, epoch: int) -> Ballots:
-        if epoch not in self.epochs:
-            self.epochs[epoch] = Ballots(self.members + 1, self.majority, epoch=epoch)
-        return self.epochs[epoch]
-
-    def leaves(self, signer: int, to: int | None, frame: bytes, durable: bytes | None, final: dict[int, bytes]) -> None:  # fmt: skip
-        if frame[0] != Channel.CONSENSUS:
-            return
-        message = MESSAGE.decode(frame[1:])
-        epoch = epoch_of(message)
-        if isinstance(message, AskVote | GiveVote | Append | Acked | Countersignature):
-            stranger = self.replaced if epoch else self.members
-            hold(signer != stranger, "P27", f"{signer} speaks in epoch {epoch}: {message}")
-        if isinstance(message, Append):
-            self.again += sum(entry.carried for entry in message.entries)
-        self.of(epoch).leaves(signer, to, frame, durable, final)
-
-    def written(self, signer: int, record: bytes) -> None:
-        self.of(GUARD_RECORD.decode(record).epoch).written(signer, record)
-
-    def restarted(self, signer: int, durable: bytes | None) -> None:
-        if durable is not None:
-            self.written(signer, durable)
-
-    @property
-    def view_changes(self) -> int:
-        return sum(each.view_changes for each in self.epochs.values())
 
 
 def closes(append: Append) -> bool:
@@ -79,7 +32,6 @@ def closes(append: Append) -> bool:
 class RaftWorld(SpareWorld):
     def __init__(self, plan: Plan, make_replica: kernel.MakeReplica = Replica) -> None:
         super().__init__(plan, make_replica)
-        self.votes = EachEpoch(plan.members, plan.quorum, replaced_in(plan))  # type: ignore[assignment]
         self.kills_closer = False
         """Whoever first sends a closing block dies a moment later; what it has sent arrives."""
 
@@ -96,13 +48,8 @@ class RaftPlay(MemberPlay):
     world_of = RaftWorld
 
     @property
-    def ballots(self) -> EachEpoch:
+    def ballots(self) -> BallotsByEpoch:
         return self.world.votes  # type: ignore[return-value]
-
-    def afterwards(self) -> None:
-        super().afterwards()
-        for each in self.ballots.epochs.values():
-            each.nothing_lost(self.world.chain.links)
 
 
 def plan_for(seed: int) -> Plan:

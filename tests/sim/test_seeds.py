@@ -12,6 +12,7 @@ import pytest
 
 from tests.sim.plan import (
     ASKING_FROM,
+    CHANGING_FROM,
     CRASH_POINTS,
     FAULTS,
     HOSTILE,
@@ -35,11 +36,15 @@ DEFAULT: list[tuple[Engine, int]] = [
     *[("raft", first) for first in range(1, 81, CHUNK)],
     ("pbft", ASKING_FROM),
     ("raft", ASKING_FROM),
+    *[("pbft", first) for first in range(CHANGING_FROM, CHANGING_FROM + 20, CHUNK)],
+    *[("raft", first) for first in range(CHANGING_FROM, CHANGING_FROM + 20, CHUNK)],
 ]
 CAMPAIGN: list[tuple[Engine, int]] = [
     *[("pbft", first) for first in range(2_001, 3_001, 50)],
     *[("pbft", first) for first in range(LATER_FROM + 100, LATER_FROM + 300, 50)],
     *[("raft", first) for first in range(2_001, 2_601, 50)],
+    *[("pbft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 250, 50)],
+    *[("raft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 250, 50)],
 ]
 
 
@@ -65,6 +70,8 @@ def test_every_invariant_holds_in_the_seeds_of_the_default_run(engine: Engine, f
     assert "final" in told
     assert "accepted" in told
     assert sum(result.height for result in results) > 10 * CHUNK
+    if first >= CHANGING_FROM:
+        assert sum(result.epochs for result in results) >= CHUNK // 2
 
 
 @pytest.mark.campaign

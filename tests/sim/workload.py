@@ -19,15 +19,14 @@ from tallystick.network.wire.genesis import (
     account_id,
 )
 from tallystick.network.wire.ids import AccountId, NodeId, ParticipantId, PaymentId
-from tallystick.network.wire.membership import MemberEntry
+from tallystick.network.wire.membership import MemberEntry, SpareEntry
 from tallystick.network.wire.transactions import Issue, OpenAccount, Transaction, Transfer
 from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import Wait
 from tests.sim.crypto import Purse, VoteKeys, spend_public
-from tests.sim.plan import EPOCH_MS, Plan
+from tests.sim.plan import BANKS, EPOCH_MS, Plan
 
-BANKS = 3
 CAP_MINOR = 50_000
 ROLLING_MINOR = 400_000
 SUPPLY_CAP_MINOR = 5_000_000
@@ -54,8 +53,13 @@ def genesis_of(plan: Plan, keys: VoteKeys) -> Genesis:
         for asset in assets
         for tier in range(4)
     )
+    spares = tuple(
+        SpareEntry(NodeId(change.ids[0]), ParticipantId(change.bank))
+        for change in plan.changes
+        if change.kind == "spare"
+    )
     created_ms = EPOCH_MS - 1_000
-    return Genesis(1, f"sim {plan.seed}", 0, plan.engine, created_ms, plan.parameters, members, banks, assets, rules)  # fmt: skip
+    return Genesis(1, f"sim {plan.seed}", 0, plan.engine, created_ms, plan.parameters, members, banks, assets, rules, spares=spares)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

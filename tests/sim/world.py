@@ -170,6 +170,23 @@ class World(Kernel):
                     self.start(host)
                     self.set_back.restored(host, copy.guard, self.hosts)
 
+    def wipe(self, host: Host, back_after_ms: int) -> None:
+        """It comes back with an empty disk. Only for who has never signed anything, which is not checked here."""
+        self.crash(host, back_after_ms)
+        host.disk.restore(Copy({}, None))
+        host.durable = (0, b"")
+
+    def haunt(self, sender: NodeId, frame: bytes) -> None:
+        """A frame of somebody who takes no part any more reaches everybody else."""
+        for peer in self.numbers:
+            if peer != sender:
+                self._post(sender, peer, frame)
+
+    def lose(self, host: Host) -> None:
+        """The machine is gone for ever."""
+        self.crash(host, None)
+        host.lost, host.honest = True, False
+
     # -- the end of all faults -----------------------------------------------------------------------------------------
 
     def heal(self) -> None:

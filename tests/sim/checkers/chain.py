@@ -8,13 +8,13 @@ digest is consumed once by its owner, a body once at all, an (account, id) settl
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.receipts import OUTCOME, Outcome, Status
 from tallystick.network.wire.reasons import BY_NUMBER
 from tallystick.network.wire.transactions import Issue, Transaction, Transfer
 from tallystick.network.wire.transactions.codec import body_id, decode
 from tallystick.node.core.ledger import BlockRecord, Ledger
 from tests.sim.checkers import Violation, hold
+from tests.sim.checkers.epochs import Epochs
 
 BODY_ONLY = frozenset({"UNKNOWN_ACCOUNT", "WRONG_KEYS", "ID_TAKEN"})
 
@@ -77,8 +77,8 @@ class Model:
 class Chain:
     """The one history, as the first honest node to reach a height showed it."""
 
-    quorum: int
-    """So many members sign a certificate."""
+    epochs: Epochs
+    """Who may sign a certificate."""
     links: dict[int, bytes] = field(default_factory=dict)
     roots: dict[int, bytes] = field(default_factory=dict)
     times: dict[int, int] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class Chain:
                 hold(
                     parent == self.links[height - 1], "I2", f"block {height} of {name} hangs loose"
                 )
-            self._quorum(name, height, record.certificate, ledger)
+            self._quorum(name, height, record)
             self.links[height] = link
             self.times[height] = record.header.time_ms
             hold(
@@ -151,25 +151,26 @@ class Chain:
                 f"{name} has another state root at {height}",
             )
 
-    def _quorum(self, name: str, height: int, certificate: Certificate, ledger: Ledger) -> None:
-        signers = {vote.signer for vote in certificate.votes}
-        hold(
-            certificate.commits and certificate.height >= height and len(signers) >= self.quorum,
-            "I2",
-            f"{name} has no commit certificate for {height}",
-        )
+    def _quorum(self, name: str, height: int, record: BlockRecord) -> None:
+        certificate = record.certificate
+        commits = certificate.commits and certificate.height >= height
+        hold(commits, "I2", f"{name} has no commit certificate for {height}")
+        self.epochs.certified(name, height, record)
 
     def _play(self, height: int, record: BlockRecord) -> None:
         hold(len(record.bodies) == len(record.outcomes), "I8", f"outcomes are missing at {height}")
         touched: set[tuple[bytes, str]] = set()
+        played: list[tuple[Transaction, Outcome]] = []
         for raw, leaf in zip(record.bodies, record.outcomes, strict=True):
             transaction, outcome = decode(raw), OUTCOME.decode(leaf)
             self.model.apply(transaction, raw, outcome)
+            played.append((transaction, outcome))
             if isinstance(transaction, Transfer | Issue):
                 touched.add((transaction.account, transaction.asset))
                 touched.add((transaction.creditor, transaction.asset))
             if self.on_outcome is not None:
                 self.on_outcome(height, transaction, outcome)
+        self.epochs.played(height, record, played)
         self._touched[height] = touched
         held: dict[str, int] = {}
         for (_, code), amount in self.model.balances.items():

@@ -24,8 +24,6 @@ from tests.sim.crypto import Bodies, VoteKeys
 @dataclass(slots=True)
 class Clients:
     chain_id: int
-    faults: int
-    """So many members may fail; one more signature than that binds."""
     keys: VoteKeys
     bodies: Bodies
     chain: Chain
@@ -55,7 +53,7 @@ class Clients:
             for node, signature in answer.holders
         )
         hold(
-            genuine and len(holders) > self.faults,
+            genuine and self.chain.epochs.bind(holders),
             "I3",
             "accepted without f+1 signatures",
         )

@@ -7,7 +7,7 @@ restored guard that any q − 1 answers contain one of theirs, and they have run
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tallystick.consensus.accountability.guard import Guard
+from tallystick.consensus.accountability.guard import GUARD_RECORD, Guard
 from tallystick.consensus.pbft import Pbft
 from tallystick.consensus.pbft.messages import MESSAGE, epoch_of
 from tallystick.consensus.pbft.rollback_check import guard_link, held
@@ -16,6 +16,7 @@ from tallystick.network.wire.frames import Channel
 from tallystick.network.wire.ids import Height, NodeId, View
 from tallystick.node.core.replica import Replica
 from tests.sim.checkers import hold
+from tests.sim.checkers.epochs import Epochs
 from tests.sim.checkers.votes import NAMES, statement_of
 from tests.sim.hosts import Host
 
@@ -30,15 +31,15 @@ class Restore:
 
 @dataclass(slots=True)
 class SetBack:
-    members: int
+    epochs: Epochs
     restores: dict[str, Restore] = field(default_factory=dict)
     binding: int = 0
     """Restores after which enough peers knew better."""
 
-    @property
-    def enough(self) -> int:
+    def enough(self, epoch: int) -> int:
         """Holders of whom any q − 1 of the others contain one."""
-        return self.members - quorum_of(self.members) + 1
+        members = len(self.epochs.ids(epoch))
+        return members - quorum_of(members) + 1
 
     def restored(self, host: Host, guard: bytes | None, hosts: list[Host]) -> None:
         """`host` has just begun with an older guard; `hosts`: all of the world's."""
@@ -49,16 +50,18 @@ class SetBack:
             for epoch in _knows_better(other, host.node, guard)
         }
         self.restores[host.name] = Restore(host.life, guard, holders)
-        self.binding += len(holders) >= self.enough
+        self.binding += len(holders) >= self.enough(self.epochs.epoch)
 
     def leaves(self, host: Host, frame: bytes, lives: Mapping[str, int]) -> None:
         """A frame of such a host is put on the wire. `lives`: of every host, now."""
         restore = self.restores.get(host.name)
         if restore is None or restore.life != host.life or frame[0] != Channel.CONSENSUS:
             return
-        said = statement_of(host.node, frame[1:], self.members)
         epoch = epoch_of(MESSAGE.decode(frame[1:]))
-        if said is None or epoch is None:
+        if epoch is None or epoch > self.epochs.epoch:
+            return
+        said = statement_of(host.node, frame[1:], self.epochs.ids(epoch))
+        if said is None:
             return
         if Guard(epoch, restore.guard).remembers(
             said.kind, View(said.view), Height(said.height), said.link
@@ -66,7 +69,7 @@ class SetBack:
             return  # said again
         alive = [name for name, (life, of) in restore.holders.items() if lives[name] == life and of == epoch]  # fmt: skip
         what = f"{host.name} was set back and signs {NAMES[said.kind]} in view {said.view}, though {alive} know better"
-        hold(len(alive) < self.enough, "I5", what)
+        hold(len(alive) < self.enough(epoch), "I5", what)
 
 
 def _knows_better(other: Host, signer: NodeId, guard: bytes | None) -> list[int]:
@@ -75,6 +78,8 @@ def _knows_better(other: Host, signer: NodeId, guard: bytes | None) -> list[int]
     if not isinstance(engine, Pbft):
         return []
     state = engine._state
+    if guard is not None and GUARD_RECORD.decode(guard).epoch > state.setup.epoch:
+        return []  # it has not come so far, and knows nothing of that epoch
     remembered = Guard(state.setup.epoch, guard)
     above = [
         each

@@ -55,6 +55,10 @@ class Votes:
     """All statements that honest keys have made so far."""
 
     members: int
+    ids: tuple[int, ...] = ()
+    """Ascending; none named: 0 to members - 1."""
+    epoch: int = 0
+    """Whose statements these are. A guard that has gone on to a later epoch says nothing of this one any more."""
     said: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
     """(signer, kind, view, height) → link."""
     left: dict[int, int] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class Votes:
     """Holds the statements of the first epoch to the specification."""
 
     def __post_init__(self) -> None:
+        self.ids = self.ids or tuple(range(self.members))
         self.witness = Witness(self.members, None, describe, unseen=faults_of(self.members))
 
     def leaves(
@@ -86,7 +91,7 @@ class Votes:
         self._is_durable(signer, statement, durable)
         if statement.kind == PREPARE:
             self._stands_on_the_last(signer, statement, final_links)
-        if epoch_of(MESSAGE.decode(frame[1:])) == 0:
+        if self.epoch == 0 and epoch_of(MESSAGE.decode(frame[1:])) == 0:
             try:
                 self.witness.said(signer, frame[1:])
             except NotAllowed as error:
@@ -106,7 +111,7 @@ class Votes:
                 self.witness.prepared_before(signer, last.view, last.height, last.link)
 
     def _statement(self, signer: int, payload: bytes) -> Statement | None:
-        return statement_of(signer, payload, self.members)
+        return statement_of(signer, payload, self.ids)
 
     def _never_conflicts(self, signer: int, said: Statement) -> None:
         place = (signer, said.kind, said.view, said.height)
@@ -126,7 +131,7 @@ class Votes:
         if durable is None:
             raise Violation("I5", f"{name} left before any guard record was durable")
         record: GuardRecord = GUARD_RECORD.decode(durable)
-        if 0 < said.height < record.low:
+        if record.epoch > self.epoch or 0 < said.height < record.low:
             return None
         for slot in record.slots:
             if slot.kind == said.kind and slot.height == said.height:
@@ -149,8 +154,8 @@ class Votes:
         self.chain[signer, said.view] = (said.height, said.link)
 
 
-def statement_of(signer: int, payload: bytes, members: int) -> Statement | None:
-    """What a message signs in its sender's name, if anything."""
+def statement_of(signer: int, payload: bytes, ids: tuple[int, ...]) -> Statement | None:
+    """What a message signs in its sender's name, if anything. `ids`: the epoch's members, ascending."""
     message = MESSAGE.decode(payload)
     if isinstance(message, Vote):
         kind = PREPARE if message.phase == Phase.PREPARE else COMMIT
@@ -162,6 +167,6 @@ def statement_of(signer: int, payload: bytes, members: int) -> Statement | None:
         return Statement(PROPOSE, message.view, block.height, block.link)
     if isinstance(message, ViewChange) and message.signer == signer:
         return Statement(VIEW_CHANGE, message.view, 0, certificate_digest(message.certificate))
-    if isinstance(message, NewView) and message.view % members == signer:
+    if isinstance(message, NewView) and ids[message.view % len(ids)] == signer:
         return Statement(NEW_VIEW, message.view, 0, changes_digest(message.changes))
     return None
