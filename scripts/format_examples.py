@@ -150,28 +150,30 @@ def example_transactions(network: Network) -> list[Transaction]:
     return [*example_payments(network), *example_changes(network)]
 
 
+def common_fields(network: Network, participant: int, number: int) -> dict[str, Any]:
+    """The fields that all kinds begin with."""
+    return {
+        "chain": network.chain,
+        "lane": LANE,
+        "account": network.account(participant),
+        "id": PaymentId(bytes([number]) * 32),
+        "valid_until_ms": CREATED_MS + 60_000,
+    }
+
+
 def example_changes(network: Network) -> list[Transaction]:
     """The central bank governs: member 3 leaves, 4 joins. Bank A puts its spare id 101 in the place of member 1."""
-
-    def common(participant: int, number: int) -> dict[str, Any]:
-        return {
-            "chain": network.chain,
-            "lane": LANE,
-            "account": network.account(participant),
-            "id": PaymentId(bytes([number]) * 32),
-            "valid_until_ms": CREATED_MS + 60_000,
-            "payload_root": bytes(32),
-        }
-
     change = ChangeMembers(
-        **common(1, 0xA4),
+        **common_fields(network, 1, 0xA4),
+        payload_root=bytes(32),
         leaving=(NodeId(3),),
         joining=(member_entry(4, ParticipantId(3), "node-4"),),
         spares=(SpareEntry(NodeId(104), ParticipantId(3)),),
     )
     new = member_entry(101, ParticipantId(2), "node-1")
     activation = ActivateSpare(
-        **common(2, 0xA5),
+        **common_fields(network, 2, 0xA5),
+        payload_root=bytes(32),
         member=NodeId(1),
         spare=new.id,
         vote_key=new.vote_key,
@@ -189,30 +191,24 @@ def members_of_epoch_1(network: Network) -> EpochMembers:
 def example_payments(network: Network) -> list[Transaction]:
     """The kinds that open accounts and move money."""
     keys = tuple(sorted(spend_key(byte).public_key.format() for byte in (0x21, 0x22, 0x23)))
-
-    def common(participant: int, number: int) -> dict[str, Any]:
-        """The fields that all kinds begin with."""
-        return {
-            "chain": network.chain,
-            "lane": LANE,
-            "account": network.account(participant),
-            "id": PaymentId(bytes([number]) * 32),
-            "valid_until_ms": CREATED_MS + 60_000,
-        }
-
     seed = b"\x5e" * 16
     opening = OpenAccount(
-        **common(2, 0xA1), payload_root=bytes(32), keys=keys, threshold=2, tier=1, seed=seed
+        **common_fields(network, 2, 0xA1),
+        payload_root=bytes(32),
+        keys=keys,
+        threshold=2,
+        tier=1,
+        seed=seed,
     )
     issue = Issue(
-        **common(1, 0xA2),
+        **common_fields(network, 1, 0xA2),
         payload_root=bytes(32),
         creditor=network.account(2),
         asset="USD",
         amount_minor=5_000_000,
     )
     payment = Transfer(
-        **common(2, 0xA3),
+        **common_fields(network, 2, 0xA3),
         payload_root=b"\xb0" * 32,
         creditor=network.account(3),
         asset="USD",

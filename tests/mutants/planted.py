@@ -5,7 +5,7 @@ blind; so it is mended by a better test, never by taking the mutant out.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ from tallystick.contracts import invariants, machine, membership
 from tallystick.contracts.state import Account, WorkingSet
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.wire.frames import pack
-from tallystick.network.wire.ids import Height, NodeId
+from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.transactions import Transfer
 from tallystick.node.core import catch_up, intake, ledger, proposing, replica, schema, step
 from tallystick.node.core.effects import Hearsay
 from tallystick.node.core.mempool import Mempool
 from tallystick.node.storage.memory import MemoryStore
+from tests.explorer import test_explorer
 from tests.mutants.killers import play, scenario, seed
 from tests.sim import test_set_back
 from tests.unit.consensus import test_epochs as test_engine_epochs
@@ -172,9 +173,7 @@ def disk_that_lies(patch: pytest.MonkeyPatch) -> None:
 )
 def guard_not_consulted(patch: pytest.MonkeyPatch) -> None:
     """Everything may be signed, and nothing is remembered (CometBFT ADR-056)."""
-    patch.setattr(guard.Guard, "_vacant", lambda *_: True)
-    patch.setattr(guard.Guard, "last_prepared", lambda *_: None)
-    patch.setattr(guard.Guard, "may_prepare", lambda *_: True)
+    test_explorer.guard_not_consulted(patch)
 
 
 @mutant(play(test_guard.test_kinds_and_heights_do_not_stand_in_each_others_way))
@@ -216,14 +215,7 @@ def quorum_of_2f_plus_1(patch: pytest.MonkeyPatch) -> None:
 @mutant(play(test_normal_case.test_a_child_of_another_parent_gets_no_prepare))
 def prepare_for_a_child_of_another_parent(patch: pytest.MonkeyPatch) -> None:
     """A leader certifies 1, then 2' on 1': PREPARE(2') would imply what nobody prepared."""
-
-    def next_block(at: state.PbftState) -> Any:
-        height = at.last[0] + 1 if at.last is not None else at.final_height + 1
-        link = at.proposals.get(Height(height))
-        return None if link is None else at.blocks.get(link)
-
-    patch.setattr(ordering, "_next_block", next_block)
-    patch.setattr(guard, "_child", lambda *_: True)
+    test_explorer.prepare_for_a_child_of_another_parent(patch)
 
 
 @mutant(play(test_normal_case.test_prepares_do_not_count_as_commits))
@@ -241,31 +233,23 @@ def commit_after_prepares(patch: pytest.MonkeyPatch) -> None:
 # -- the view change ---------------------------------------------------------------------------------------------------
 
 
-def largest(rank: Callable[[Certificate], Any]) -> Callable[[Iterable[ViewChange]], Certificate | None]:  # fmt: skip
-    def tip_of(changes: Iterable[ViewChange]) -> Certificate | None:
-        shown = [change.certificate for change in changes if change.certificate is not None]
-        return max(shown, key=rank, default=None)
-
-    return tip_of
-
-
 @mutant(play(test_view_change.test_of_one_view_the_tip_is_the_highest))
 def tip_by_view_alone(patch: pytest.MonkeyPatch) -> None:
     """View 0 commits 1 and 2; a member that knows 1 only decides the tip; 2 is replaced."""
-    patch.setattr(view_change, "tip_of", largest(lambda certificate: certificate.view))
+    tip_of = test_explorer.largest(lambda certificate: certificate.view)
+    patch.setattr(view_change, "tip_of", tip_of)
 
 
 @mutant(play(test_view_change.test_a_later_view_outranks_a_greater_height))
 def tip_by_height_first(patch: pytest.MonkeyPatch) -> None:
     """View 0 prepares 1 and 2, view 1 commits another 1; view 2 takes the stale 2."""
-    patch.setattr(view_change, "tip_of", largest(lambda certificate: (certificate.height, certificate.view)))  # fmt: skip
+    test_explorer.tip_by_height_first(patch)
 
 
 @mutant(play(test_view_change.test_a_leader_dies_when_it_alone_knows_that_a_block_is_final))
 def prepared_request_lost_in_a_view_change(patch: pytest.MonkeyPatch) -> None:
     """View changes show no prepared certificate (indy-plenum PR 1268)."""
-    signed = view_change.signed_change
-    patch.setattr(view_change, "signed_change", lambda at, view, _: signed(at, view, None))
+    test_explorer.view_changes_show_nothing(patch)
 
 
 @mutant(play(test_view_change.test_a_member_that_committed_and_then_prepared_nothing_shows_its_commit_certificate))  # fmt: skip
