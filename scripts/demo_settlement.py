@@ -172,7 +172,7 @@ async def catch_up(stage: Stage, network: LocalNetwork, night: Night) -> None:
 
 
 def height(network: LocalNetwork, name: str) -> int:
-    return int(str(network.status(name)["height"]))
+    return int(network.status(name)["height"])
 
 
 async def reached(day: Day, running: asyncio.Task[None], payments: int) -> None:

@@ -100,7 +100,7 @@ class LocalNetwork:
         certificate = self.folder_of(name) / "keys" / "tls.crt"
         return str(self.entry(name)["url"]), certificate
 
-    def entry(self, name: str) -> dict[str, object]:
+    def entry(self, name: str) -> dict[str, Any]:
         """What network.json says of a member or the observer."""
         document = self.document
         for entry in [*document["endpoints"], *document.get("observers", [])]:
@@ -195,7 +195,7 @@ class LocalNetwork:
         finally:
             connection.close()
 
-    def status(self, name: str) -> dict[str, object]:
+    def status(self, name: str) -> dict[str, Any]:
         """`/v1/status`, or `Trouble` with the node's own words."""
         code, body = self.get(name, "/v1/status")
         if code != 200:
@@ -237,11 +237,11 @@ class LocalNetwork:
         votes: dict[int, int] = {}
         for name in self.members:
             if name in self.running:
-                leader = int(str(self.status(name)["leader"]))
+                leader = int(self.status(name)["leader"])
                 votes[leader] = votes.get(leader, 0) + 1
         leader = max(votes, key=lambda node: votes[node])
         members = self.status(next(iter(self.running)))["members"]
-        return next(str(entry["name"]) for entry in members if entry["id"] == leader)  # type: ignore[attr-defined]
+        return next(str(entry["name"]) for entry in members if entry["id"] == leader)
 
     def cpu_s(self, name: str) -> float:
         """Processor seconds of a node so far, user and system, with its threads (and children it has waited for)."""
