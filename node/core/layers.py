@@ -15,12 +15,13 @@ from tallystick.contracts.state import Account, own
 from tallystick.network.proofs.merkle import Tree
 from tallystick.network.proofs.receipts import Status
 from tallystick.network.proofs.state_map import Layer as MapLayer
-from tallystick.network.proofs.windows import OPEN_WINDOW, OpenWindow, window_key
+from tallystick.network.proofs.windows import OPEN_WINDOW, window_key
 from tallystick.network.wire.blocks import NO_CHANGE, Header, Result
 from tallystick.network.wire.faults import present
 from tallystick.network.wire.ids import Link
 from tallystick.network.wire.reasons import BY_NUMBER
 from tallystick.node.core.block_data import BlockData
+from tallystick.node.core.closing import Windows
 from tallystick.node.core.events import CheckedBody
 
 Pairs = dict[bytes, bytes | None]
@@ -38,9 +39,8 @@ class CertifiedState(Protocol):
 
     def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]: ...
 
-    def consumed(
-        self, start_ms: int, begin: int, end: int, above: Sequence[bytes], opened: OpenWindow
-    ) -> Sequence[bytes]: ...
+    @property
+    def windows(self) -> Windows: ...
 
 
 @dataclass(slots=True)
@@ -122,4 +122,4 @@ class LayeredState:
     def consumed(self, start_ms: int, begin: int, end: int) -> Sequence[bytes]:
         above = [each.consumed[start_ms] for each in self._changes if start_ms in each.consumed]
         opened = present(own(OPEN_WINDOW, self.record(window_key(start_ms))), "no such window")
-        return self._base.consumed(start_ms, begin, end, above[::-1], opened)
+        return self._base.windows.consumed(start_ms, begin, end, above[::-1], opened)

@@ -22,7 +22,6 @@ from tallystick.network.proofs.state_map import StateMap, blind_of, leaf_hash
 from tallystick.network.proofs.windows import (
     OPEN_WINDOW,
     WINDOWS_KEY,
-    OpenWindow,
     window_key,
 )
 from tallystick.network.wire.blocks import (
@@ -243,11 +242,6 @@ class Ledger:
 
     def refused(self, body_ids: AbstractSet[bytes]) -> AbstractSet[bytes]:
         return self._refused.keys() & body_ids
-
-    def consumed(
-        self, start_ms: int, begin: int, end: int, above: Sequence[bytes], opened: OpenWindow
-    ) -> Sequence[bytes]:
-        return self.windows.consumed(start_ms, begin, end, above, opened)
 
     def watch(self, key: bytes) -> bytes | None:
         """`taken_by` for a transaction that will wait: an absence is remembered until it is ordered."""

@@ -125,7 +125,7 @@ class AskState(Struct, array_like=True, frozen=True, forbid_unknown_fields=True,
 
 
 class StateChunk(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=8):
-    """Some rows of accounts and records, each once, in the sender's order."""
+    """Some rows of accounts, records and windows' entries, each once, in the sender's order."""
 
     height: U64
     number: U64

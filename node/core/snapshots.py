@@ -32,8 +32,9 @@ READ_BYTES_PER_MS = 2 * 1024
 BLOCKS_CHEAPER = 6
 """A block is one row: 220 MB/s of blocks are read, so they count for a sixth."""
 
-STATE_TABLES: Final = (schema.ACCOUNT, schema.RECORD)
-"""What the state is given as; `node.upkeep.snapshots` holds every row of them against the certified state root."""
+STATE_TABLES: Final = (schema.ACCOUNT, schema.RECORD, schema.CONSUMED)
+"""What the state is given as; `node.upkeep.snapshots` holds every row of them against the certified state root. Windows come
+whole, closed ones too: whoever joins proves absences like any other node."""
 
 ACTIVE_MS = 1_000
 """Who has asked within this time shares the budget."""

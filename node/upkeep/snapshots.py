@@ -2,7 +2,8 @@
 
 What covers what. Headers and results: links, up to a quorum's certificate. Outcomes: `receipts_root`; body ids, and the
 transactions that took no id: `tx_root`; so the rows of exactly-once follow from certified bytes and none can be left out. Members of an epoch: the
-digest in the block that closed the one before. Accounts and records, windows among them: the state root of the last block.
+digest in the block that closed the one before. Accounts and records, windows among them: the state root of the last block;
+the entries of a window: its record.
 Decided here: that order, and what is durable when. It is a ledger only once the last batch is in, which names its last final
 block: whatever was cut off before is gone on with or thrown away. Not here: whom to ask (`joining`).
 """
@@ -32,9 +33,10 @@ from tallystick.node.upkeep.epochs import Epochs
 from tallystick.node.upkeep.findings import Findings
 from tallystick.node.upkeep.ports import WritableStore
 from tallystick.node.upkeep.rows import read_block, row_fault
+from tallystick.node.upkeep.windows import check_windows
 
 ROWS_PER_TRANSACTION_MAX = 4
-"""Rows of the state that one transaction can add: an account, a window, and two that nothing adds yet."""
+"""Rows of the state that one transaction can add: an account, a window, a row of its entries, and one that nothing adds yet."""
 
 ROWS_DELETED_AT_ONCE = 4_096
 """Of a state that is thrown away, in one write."""
@@ -238,6 +240,11 @@ class Snapshot:
         root = read_block(self._target, self.height).result.state_root
         findings = Findings()
         check_state(self._target, self.height, root, findings)
+        if (
+            not findings.found
+        ):  # the state's records are certified, and say what entries their windows have
+            entries = sum(1 for _ in self._target.scan(schema.CONSUMED))
+            check_windows(self._target, entries, findings)
         if findings.found:
             self.drop_state()
             raise _false(findings.found[0].sentence())

@@ -24,6 +24,7 @@ SAME = (
     schema.RECORD,
     schema.TAKEN,
     schema.REFUSED,
+    schema.CONSUMED,
     schema.LINK,
     schema.EPOCH,
 )

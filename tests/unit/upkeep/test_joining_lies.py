@@ -19,6 +19,7 @@ from tallystick.node.core.messages import (
     Outlines,
     StateChunk,
 )
+from tallystick.node.core.snapshots import STATE_TABLES
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.joining import join
@@ -185,7 +186,7 @@ def test_every_byte_of_the_state_counts(lab: Lab) -> None:
     blocks = {
         key: value
         for key, value in whole.snapshot().items()
-        if key[:1] not in (schema.ACCOUNT, schema.RECORD, b"m")
+        if key[:1] not in (*STATE_TABLES, b"m")
     }
     members = Members(lab, (0,))
     height = lab.core(0).ledger.height
