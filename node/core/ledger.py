@@ -193,7 +193,7 @@ class Ledger:
     def account(self, account: bytes) -> Account | None:
         found = self._accounts.get(account)
         if found is None:
-            stored = self._account_stored(account)
+            stored = self.row(schema.ACCOUNT + account)
             if stored is None:
                 return None
             row = _ROW.decode(stored)
@@ -203,19 +203,14 @@ class Ledger:
 
     def account_row(self, account: bytes) -> tuple[int, bytes, bytes] | None:
         """(height of the last write, seed, value) of the certified record."""
-        stored = self._account_stored(account)
+        stored = self.row(schema.ACCOUNT + account)
         if stored is None:
             return None
         row = _ROW.decode(stored)
         return row.height, row.seed, row.value
 
-    def _account_stored(self, account: bytes) -> bytes | None:
-        """The store lags behind within a step: what became final in it is still in `unsaved`."""
-        key = schema.ACCOUNT + account
-        return self.unsaved.get(key) or self.store.get(key)
-
     def row(self, key: bytes) -> bytes | None:
-        """Any row of the database, with what became final in this step."""
+        """Any row of the database. The store lags behind within a step: what became final in it is still in `unsaved`."""
         return self.unsaved.get(key) or self.store.get(key)
 
     def record(self, key: bytes) -> bytes | None:
@@ -255,7 +250,7 @@ class Ledger:
 
     def place_of(self, key: bytes) -> tuple[bytes, int, int] | None:
         """(digest, height, index) of the transaction that took (account ‖ id)."""
-        stored = self.unsaved.get(schema.TAKEN + key) or self.store.get(schema.TAKEN + key)
+        stored = self.row(schema.TAKEN + key)
         return None if stored is None else (stored[:32], *schema.place_in(stored, 32))
 
     def place_of_refused(self, body_id: bytes) -> tuple[int, int] | None:
@@ -288,7 +283,7 @@ class Ledger:
     def opening_of(self, epoch: int) -> tuple[int, EpochMembers]:
         """(height of the block that opened it, who votes in it), of an epoch from 1 to the present one."""
         key = schema.at_height(schema.EPOCH, epoch)
-        stored = present(self.unsaved.get(key) or self.store.get(key), "an epoch without members")
+        stored = present(self.row(key), "an epoch without members")
         return int.from_bytes(stored[:8], "big"), EPOCH_MEMBERS.decode(stored[8:])
 
     def _begin_epoch(self, stored: bytes) -> None:

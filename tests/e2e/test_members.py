@@ -116,7 +116,7 @@ async def test_a_lost_machine_is_replaced_while_the_others_pay_on(
             assert settled_between(town, began + 2.5, began + 5.0) > 0
             await asyncio.to_thread(network.start, "bank-d")
             await asyncio.to_thread(network.wait_ready, "bank-d")
-        assert {entry["id"] for entry in network.status(SPARE)["members"]} == {0, 2, 3, SPARE_ID}  # type: ignore[attr-defined]
+        assert {entry["id"] for entry in network.status(SPARE)["members"]} == {0, 2, 3, SPARE_ID}
         # Whoever finds the old disk and starts it finds no peer: its identity is put out.
         name_old_again(network, old_url)
         network.start(OLD)
