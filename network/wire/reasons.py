@@ -96,7 +96,7 @@ class RejectReason(Enum):
     BELOW_SNAPSHOT = _refusal(
         37,
         "BELOW_SNAPSHOT",
-        "This node joined from a snapshot and has no transactions from before it. Ask another node.",
+        "This node has no transactions of blocks so far down: it joined from a snapshot, or they were archived. Ask another node.",
     )
 
     UNKNOWN_ACCOUNT = _outcome(100, "UNKNOWN_ACCOUNT", "The paying account does not exist.")

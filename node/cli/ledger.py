@@ -88,6 +88,23 @@ def restore(
     restore_ledger(source, config, level, as_json)
 
 
+@ledger_app.command("prune")
+def prune(
+    config: Config,
+    archive: Annotated[
+        Path, typer.Option("--archive", help="The folder of archive files; made if not there.")
+    ],
+    back: Annotated[
+        bool, typer.Option("--put-back", help="Make blocks whole again from the archive.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Move the transactions of a stopped node's old blocks into an archive; what they led to stays, with all proofs."""
+    from tallystick.node.cli.pruning import prune_ledger
+
+    prune_ledger(config, archive, back, as_json)
+
+
 @ledger_app.command("compare")
 def compare(
     a: Annotated[

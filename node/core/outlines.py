@@ -10,6 +10,7 @@ Not here: whether the link is certified (`node.upkeep.snapshots`).
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from tallystick.contracts import decisions
 from tallystick.network.proofs.certificates import Certificate
@@ -49,6 +50,15 @@ def body_ids_of(record: BlockRecord) -> list[bytes]:
     if is_whole(record):
         return [body_id(raw) for raw in record.bodies]
     return [OUTCOME.decode(encoded).body_id for encoded in record.outcomes]
+
+
+def blanked(record: BlockRecord) -> BlockRecord:
+    """The record without its transactions, but for those that took no id."""
+    kept = [
+        raw if OUTCOME.decode(encoded).reason in ALONE else _BLANK
+        for raw, encoded in zip(record.bodies, record.outcomes, strict=True)
+    ]
+    return replace(record, bodies=tuple(kept))
 
 
 # -- giving ------------------------------------------------------------------------------------------------------------

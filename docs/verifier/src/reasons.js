@@ -31,7 +31,7 @@ const TABLE = [
   [34n, "FOREIGN_ACCOUNT", false, "The account does not belong to the principal's participant."],
   [35n, "NOT_CONFIRMED", false, "No quorum confirmed in time that this node is current. Nothing was read."],
   [36n, "NOT_LEADER", false, "This node does not lead; there is nothing to hand on."],
-  [37n, "BELOW_SNAPSHOT", false, "This node joined from a snapshot and has no transactions from before it. Ask another node."],
+  [37n, "BELOW_SNAPSHOT", false, "This node has no transactions of blocks so far down: it joined from a snapshot, or they were archived. Ask another node."],
   [100n, "UNKNOWN_ACCOUNT", true, "The paying account does not exist."],
   [101n, "WRONG_KEYS", true, "The signatures are not by the account's keys, or not exactly its threshold."],
   [102n, "ID_TAKEN", true, "The account has already used this id for another transaction."],

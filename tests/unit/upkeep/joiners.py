@@ -93,3 +93,17 @@ def equals_executed(lab: Lab, store: MemoryStore) -> None:
     assert rows[schema.FINAL] == executed[schema.FINAL]
     assert schema.JOINING not in rows
     assert Ledger(lab.genesis, store).state.root == lab.core(0).ledger.state.root
+
+
+class Dying(MemoryStore):
+    """The power fails at the n-th write."""
+
+    def __init__(self, rows: dict[bytes, bytes], writes: int) -> None:
+        super().__init__(rows)
+        self._left = writes
+
+    def write(self, batches: object) -> None:
+        if not self._left:
+            raise KeyboardInterrupt
+        self._left -= 1
+        super().write(batches)  # type: ignore[arg-type]

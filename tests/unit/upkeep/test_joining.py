@@ -40,7 +40,7 @@ from tallystick.node.upkeep.rebuilding import Rebuilding
 from tallystick.node.upkeep.snapshots import Snapshot
 from tallystick.node.upkeep.verifying import verify
 from tests.unit.core.lab import Lab
-from tests.unit.upkeep.joiners import Members, equals_executed, joined, joining, table
+from tests.unit.upkeep.joiners import Dying, Members, equals_executed, joined, joining, table
 from tests.unit.upkeep.stage import Peer, grown, looked
 
 
@@ -99,20 +99,6 @@ def test_a_joined_node_goes_on_with_the_network_and_stays_equal() -> None:
 
 
 # -- crashes ---------------------------------------------------------------------------------------------------------
-
-
-class Dying(MemoryStore):
-    """The power fails at the n-th write."""
-
-    def __init__(self, rows: dict[bytes, bytes], writes: int) -> None:
-        super().__init__(rows)
-        self._left = writes
-
-    def write(self, batches: object) -> None:
-        if not self._left:
-            raise KeyboardInterrupt
-        self._left -= 1
-        super().write(batches)  # type: ignore[arg-type]
 
 
 def test_a_power_cut_after_any_write_leaves_what_the_next_call_goes_on_with(
