@@ -165,6 +165,16 @@ def test_the_backup_and_the_stopped_node_are_sound_to_the_last_level(grounds: Gr
     assert "blocks/s" in shown.stdout
 
 
+def test_pruning_leaves_what_a_payment_may_still_wait_for(grounds: Grounds) -> None:
+    archive = grounds.folder / "archive"
+    said = document("prune", "--config", grounds.member, "--archive", archive)
+    assert said == {"blocks": 0, "files": 0, "whole_from": 1}
+    said = document("prune", "--config", grounds.member, "--archive", archive, "--put-back")
+    assert said == {"blocks": 0, "files": 0, "whole_from": 1}
+    said = document("verify", "--config", grounds.member)
+    assert (said["sound"], said["whole_from"]) == (True, 1)
+
+
 def test_a_damaged_block_is_named_and_mended_by_a_peer_over_the_nodes_own_links(
     grounds: Grounds,
 ) -> None:
