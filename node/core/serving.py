@@ -70,6 +70,8 @@ class Served:
         """What a peer lacks, as long as it stays near its rate. An answer to nothing that we asked is not heard."""
         if isinstance(asked, AskOutlines | AskState):
             found = self.snapshots.answer(asked, peer, ledger, now_ms, catch_up.RUN_BYTES_MAX)
+            if found is None:
+                return step.note("peer-asks-too-much", peer=peer)
             return step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(found), peer)
         if not self.may_have(peer, now_ms):
             return step.note("peer-asks-too-much", peer=peer)

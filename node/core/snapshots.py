@@ -39,6 +39,9 @@ whole, closed ones too: whoever joins proves absences like any other node."""
 ACTIVE_MS = 1_000
 """Who has asked within this time shares the budget."""
 
+EARLY_MAX = 64
+"""Questions before its turn that a peer is answered; an honest one asks once or twice, and a flood must not buy our time."""
+
 STATES_MAX = 4
 """States held at once. Each keeps the database from dropping what was overwritten since."""
 
@@ -68,6 +71,8 @@ class Snapshots:
     """When each peer asked last."""
     _turn_ms: dict[NodeId, int] = field(default_factory=dict)
     """From when on each peer may have something again: those who ask at once have equal shares, however often they ask."""
+    _early: dict[NodeId, int] = field(default_factory=dict)
+    """Questions of each peer since it had something."""
     _states: dict[NodeId, _State] = field(default_factory=dict)
 
     def answer(
@@ -77,12 +82,14 @@ class Snapshots:
         ledger: Ledger,
         now_ms: int,
         run_bytes_max: int,
-    ) -> CatchUpMessage:
-        """The chunk or run that was asked for, or how long to wait for it."""
+    ) -> CatchUpMessage | None:
+        """The chunk or run that was asked for, or how long to wait for it; None: the peer does not wait."""
         self._asked_ms[peer] = now_ms
         wait_ms = max(self._free_ms, self._turn_ms.get(peer, 0)) - now_ms
         if wait_ms > 0:
-            return NotNow(min(wait_ms, 60_000))
+            early = self._early[peer] = self._early.get(peer, 0) + 1
+            return NotNow(min(wait_ms, 60_000)) if early <= EARLY_MAX else None
+        self._early[peer] = 0
         if isinstance(asked, AskOutlines):
             run, read = outlines_from(ledger, asked, run_bytes_max)
             self._spend(read // BLOCKS_CHEAPER, peer, now_ms)
@@ -115,6 +122,7 @@ class Snapshots:
             return StateGone(asked.height)
         state.used_ms = now_ms
         if asked.number == state.newest.number:
+            self._spend(bounds.STATE_CHUNK_BYTES, peer, now_ms)
             return state.newest
         if asked.number != state.next_number:
             return StateGone(asked.height)
@@ -131,6 +139,7 @@ class Snapshots:
             return NotNow(1_000)
         # A list, for all of them are to stand at one height.
         rows = chain.from_iterable([ledger.store.scan(table) for table in STATE_TABLES])
+        self._spend(bounds.STATE_CHUNK_BYTES, peer, now_ms)
         first = StateChunk(ledger.height, 0, certificate, (), last=False)
         self._states[peer] = _State(ledger.height, rows, 1, first, now_ms)
         return first

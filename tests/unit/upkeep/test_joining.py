@@ -14,7 +14,9 @@ from tallystick.node.core import schema
 from tallystick.node.core.effects import CheckBodies, Hearsay
 from tallystick.node.core.events import BodiesChecked, Event, PeerFrame, PeerUp, Tick
 from tallystick.node.core.follower import Follower
+from tallystick.node.core.judging import Judging
 from tallystick.node.core.ledger import BLOCK_RECORD, Ledger
+from tallystick.node.core.mempool import Mempool
 from tallystick.node.core.messages import (
     CATCH_UP_MESSAGE,
     AskBlocks,
@@ -29,8 +31,9 @@ from tallystick.node.core.messages import (
 )
 from tallystick.node.core.outlines import is_whole, outline_of
 from tallystick.node.core.reading import LedgerReader
-from tallystick.node.core.serving import serve
-from tallystick.node.core.snapshots import IDLE_MS, STATES_MAX, Snapshots
+from tallystick.node.core.serving import Served, serve
+from tallystick.node.core.snapshots import EARLY_MAX, IDLE_MS, STATES_MAX, Snapshots
+from tallystick.node.core.step import Step
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.findings import Level
@@ -172,22 +175,40 @@ def test_who_asks_more_often_has_no_more_of_it(lab: Lab, monkeypatch: pytest.Mon
     assert max(had.values()) <= 1.5 * min(had.values())
 
 
+def test_a_peer_that_does_not_wait_is_not_answered_any_more(lab: Lab) -> None:
+    ledger, snapshots, asked = lab.core(0).ledger, Snapshots(), AskState(0, 0)
+    said = [snapshots.answer(asked, NodeId(1), ledger, lab.now_ms, 0) for _ in range(EARLY_MAX + 9)]
+    assert isinstance(said[0], StateChunk)
+    assert all(isinstance(each, NotNow) for each in said[1 : EARLY_MAX + 1])
+    assert said[EARLY_MAX + 1 :] == [None] * 8
+    later = snapshots.answer(asked, NodeId(1), ledger, lab.now_ms + 1_000, 0)
+    assert isinstance(later, StateChunk)
+    step = Step()
+    served, judging = Served(), Judging(ledger, Mempool(NodeId(0)))
+    for _ in range(EARLY_MAX + 2):
+        served.answer(asked, NodeId(1), ledger, judging, lab.now_ms, step)
+    assert [note.name for note in step.trace] == ["peer-asks-too-much"]
+
+
 def test_few_states_are_held_one_for_each_peer_and_none_for_ever(lab: Lab) -> None:
     ledger, snapshots, at_ms = lab.core(0).ledger, Snapshots(), lab.now_ms
-    begin, next_ = AskState(0, 0), AskState(ledger.height, 1)
+
+    def answered(height: int, number: int, peer: int) -> CatchUpMessage | None:
+        nonlocal at_ms
+        at_ms += 500
+        return snapshots.answer(AskState(height, number), NodeId(peer), ledger, at_ms, 0)
+
     for peer in range(STATES_MAX):
         for _ in range(3):
-            assert isinstance(snapshots.answer(begin, NodeId(peer), ledger, at_ms, 0), StateChunk)
-    assert isinstance(snapshots.answer(begin, NodeId(99), ledger, at_ms, 0), NotNow)
-    assert isinstance(snapshots.answer(next_, NodeId(99), ledger, at_ms, 0), StateGone)
-    first = snapshots.answer(next_, NodeId(0), ledger, at_ms, 0)
+            assert isinstance(answered(0, 0, peer), StateChunk)
+    assert isinstance(answered(0, 0, 99), NotNow)
+    assert isinstance(answered(ledger.height, 1, 99), StateGone)
+    first = answered(ledger.height, 1, 0)
     assert isinstance(first, StateChunk)
-    at_ms += 1_000
-    assert snapshots.answer(next_, NodeId(0), ledger, at_ms, 0) is first
-    wrong = AskState(ledger.height, 7)
-    assert isinstance(snapshots.answer(wrong, NodeId(0), ledger, at_ms, 0), StateGone)
+    assert answered(ledger.height, 1, 0) is first
+    assert isinstance(answered(ledger.height, 7, 0), StateGone)
     snapshots.sweep(at_ms + IDLE_MS + 1)
-    assert isinstance(snapshots.answer(next_, NodeId(0), ledger, at_ms, 0), StateGone)
+    assert isinstance(answered(ledger.height, 1, 0), StateGone)
 
 
 def test_the_state_stands_still_while_payments_settle() -> None:
