@@ -26,11 +26,11 @@ from tallystick.node.core.messages import (
 )
 from tallystick.node.core.outlines import outlines_from
 
-READ_BYTES_PER_MS = 2 * 1024
-"""What all who join may make us read: 2 MB/s of sealed rows, which are read at 34 MB/s: 6 % of the core's time."""
+READ_BYTES_PER_MS = 1024
+"""What all who join may make us read: 1 MB/s of sealed rows, which are read at 34 MB/s: 3 % of the core's time."""
 
-BLOCKS_CHEAPER = 6
-"""A block is one row: 220 MB/s of blocks are read, so they count for a sixth."""
+BLOCKS_CHEAPER = 4
+"""A block is one row: 220 MB/s of blocks are read, so they may count for a sixth; a frame of them costs its sending, too."""
 
 STATE_TABLES: Final = (schema.ACCOUNT, schema.RECORD, schema.CONSUMED)
 """What the state is given as; `node.upkeep.snapshots` holds every row of them against the certified state root. Windows come

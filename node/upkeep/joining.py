@@ -33,6 +33,7 @@ from tallystick.node.storage.folder_lock import FolderLock
 from tallystick.node.upkeep.aside import Aside
 from tallystick.node.upkeep.findings import Level, Progress, Report, silent
 from tallystick.node.upkeep.ports import WritableStore
+from tallystick.node.upkeep.rows import Damaged
 from tallystick.node.upkeep.snapshots import Snapshot
 from tallystick.node.upkeep.stores import Keys
 from tallystick.node.upkeep.verifying import verify
@@ -283,7 +284,7 @@ async def _made(
     target = aside.open(keys)
     try:
         joining = Joining(genesis, target, sources, progress, check_vote)
-        height = await joining.run()
+        height = await _filled(joining, aside)
         report = _looked(target, genesis, progress, check_vote) if height else None
     finally:
         target.close()
@@ -299,6 +300,17 @@ async def _made(
     aside.set_ready()
     aside.exchange()
     return Joined(report.height, report.state_root, joining.dropped)
+
+
+async def _filled(joining: Joining, aside: Aside) -> int:
+    """`joining.run`; what an earlier call left and nobody can read any more is thrown away."""
+    try:
+        return await joining.run()
+    except (Refused, Damaged) as fault:
+        aside.drop()
+        raise OperationalError(
+            f"what was fetched before is damaged ({fault}) and was thrown away: run it again"
+        ) from None
 
 
 def _looked(

@@ -43,6 +43,7 @@ from tallystick.node.upkeep.rebuilding import Rebuilding
 from tallystick.node.upkeep.snapshots import Snapshot
 from tallystick.node.upkeep.verifying import verify
 from tests.unit.core.lab import Lab
+from tests.unit.upkeep.disk import on_disk
 from tests.unit.upkeep.joiners import Dying, Members, equals_executed, joined, joining, table
 from tests.unit.upkeep.stage import Peer, grown, looked
 
@@ -287,6 +288,18 @@ def test_a_follower_passes_over_whoever_joined_from_a_snapshot(lab: Lab) -> None
 def test_a_member_that_has_signed_does_not_join(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(OperationalError, match="spare id"):
         asyncio.run(join(tmp_path, lab.genesis, Members(lab), signed=True))
+
+
+def test_what_an_earlier_call_left_damaged_is_thrown_away(lab: Lab, tmp_path: Path) -> None:
+    for rows in ({schema.JOINING: b"\x90"}, {schema.JOINING: b""}):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        on_disk(folder / "join", rows)
+        members = Members(lab)
+        with pytest.raises(OperationalError, match="thrown away: run it again"):
+            asyncio.run(join(folder, lab.genesis, members, check_vote=lab.keys.verify))
+        done = asyncio.run(join(folder, lab.genesis, members, check_vote=lab.keys.verify))
+        assert done is not None
+        assert done.height == lab.core(0).ledger.height
 
 
 def test_where_nobody_has_a_block_the_node_begins_at_genesis(tmp_path: Path) -> None:
