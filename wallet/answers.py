@@ -58,6 +58,12 @@ class Problem(Struct, frozen=True):
     retryable: bool = False
 
 
+class Ordered(Struct, frozen=True):
+    """The refusal of an absence: the body under which the digest was ordered."""
+
+    body_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class AccountProof(Struct, frozen=True):
     key: HexText
     value: HexText | None

@@ -158,8 +158,14 @@ class BlockingWallet:
         account: AccountId | str,
         id: PaymentId | str,  # noqa: A002
         digest: TxDigest | bytes | None = None,
+        *,
+        transaction: Signed | Transaction | None = None,
+        timeout_s: float | None = None,
     ) -> Outcome:
-        return self._run(self.wallet.resolve(account, id, digest))
+        asked = self.wallet.resolve(
+            account, id, digest, transaction=transaction, timeout_s=timeout_s
+        )
+        return self._run(asked)
 
     def balance(
         self, account: AccountId | str | None = None, *, confirmed: bool = False

@@ -9,8 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from tallystick.network.proofs.absence import (
+    ABSENCE_PROOF,
+    Absence,
+    AbsenceProof,
+    check_absence,
+)
 from tallystick.network.proofs.document import (
     block_from_document,
+    from_document,
     receipt_from_document,
     state_from_document,
 )
@@ -36,6 +45,8 @@ from tallystick.network.wire.ids import AccountId, BodyId, NodeId, PaymentId, Tx
 from tallystick.network.wire.keys import verify_vote
 from tallystick.network.wire.reasons import BY_CODE, BY_NUMBER, RejectReason
 from tallystick.network.wire.signing import batch_digest, held_message
+from tallystick.network.wire.transactions import Transaction
+from tallystick.network.wire.transactions.codec import encode
 from tallystick.wallet.answers import AccountAnswer, SubmitResult
 from tallystick.wallet.core import account_record
 from tallystick.wallet.core.account_record import AccountRecord, account_key
@@ -115,6 +126,15 @@ class Checker:
         if reason in _UNAUTHORISED or (digest is None and reason is RejectReason.ID_TAKEN):
             raise Untrusted(f"{node} gave the receipt of a transaction that did not take the id")
         return outcome_of(receipt)
+
+    def absence(
+        self, node: str, document: object, transaction: Transaction, ours: Reference
+    ) -> Expired:
+        """Proof that our transaction was never ordered, or `Untrusted`."""
+        proof = _read(node, "absence", lambda: from_document(AbsenceProof, ABSENCE_PROOF, document))
+        absence = Absence(1, encode(replace(transaction, witnesses=())), ours.digest, proof)
+        self._expect(node, check_absence(self._verifier, absence))
+        return Expired(ours, None, None, (), absence)
 
     def accepted(self, node: str, result: SubmitResult, signed: Signed) -> Accepted:
         """f+1 members' signatures over a batch that holds our transaction, or `Untrusted`."""

@@ -34,7 +34,7 @@ from tallystick.wallet.core.outcomes import (
     Received,
     Rejected,
 )
-from tallystick.wallet.core.signed import Signed, seal
+from tallystick.wallet.core.signed import Signed, names_of, seal
 from tallystick.wallet.endpoints import PATIENCE, Endpoints, Patience
 from tallystick.wallet.errors import (
     BadFile,
@@ -44,6 +44,7 @@ from tallystick.wallet.errors import (
 from tallystick.wallet.network_file import NetworkFile
 from tallystick.wallet.pursuit import Pursuit, Wait
 from tallystick.wallet.reading import Balance, NodeStatus, Reader
+from tallystick.wallet.resolving import Resolving
 from tallystick.wallet.tls import Credentials
 
 T = TypeVar("T")
@@ -256,12 +257,26 @@ class Wallet:
         account: AccountId | str,
         id: PaymentId | str,  # noqa: A002
         digest: TxDigest | bytes | None = None,
+        *,
+        transaction: Signed | Transaction | None = None,
+        timeout_s: float | None = None,
     ) -> Outcome:
         """What became of (account, id): a verified final outcome, or `Pending`. `NotFound` if no node knows of it.
 
-        With `digest`, only that very transaction; without, the one that took the id.
+        With `digest`, only that very transaction; without, the one that took the id. With `transaction` (its signatures
+        are not needed) it asks on until there is the transaction's receipt, or the proof that it was never ordered and
+        never can be (`Expired.absence`), up to a window after its deadline; `OutcomeUnknown` after `timeout_s`.
         """
-        return await self.reader.resolve(_account(account), _id(id), digest)
+        if transaction is None:
+            return await self.reader.resolve(_account(account), _id(id), digest)
+        with _refusing():
+            plain = decode(transaction.raw) if isinstance(transaction, Signed) else transaction
+            ours = names_of(plain, self.digester)
+            if (ours.account, ours.id) != (_account(account), _id(id)) or (
+                digest not in (None, ours.digest)
+            ):
+                raise Refused(RejectReason.BAD_FIELD, "the transaction is another one's")
+        return await Resolving(self.endpoints, self.checker, plain, ours, timeout_s).run()
 
     async def balance(
         self, account: AccountId | str | None = None, *, confirmed: bool = False

@@ -244,7 +244,7 @@ async def prove_expired(
         if checker.is_member(endpoint.entry.pin):
             without[endpoint.entry.pin] = (endpoint.name, header.time_ms, header.height)
     if len(without) <= checker.members.faults:
-        return None
+        return None  # `Wallet.resolve` has proof from any one node once the deadline's window is closed
     time_ms, height = min((time_ms, height) for _, time_ms, height in without.values())
     evidence = DeadlineEvidence(
         time_ms, height, tuple(sorted(name for name, _, _ in without.values()))

@@ -14,13 +14,14 @@ from tallystick.network.proofs import verify
 from tallystick.network.proofs.receipts import Outcome
 from tallystick.network.wire.faults import Refused
 from tallystick.network.wire.transactions import Transaction
-from tallystick.network.wire.transactions.codec import decode
+from tallystick.network.wire.transactions.codec import body_id, decode
 from tallystick.node.core.effects import Answer
 from tallystick.node.core.events import HandOver, Wait
 from tallystick.node.core.follower import Follower
 from tallystick.node.core.replica import Replica
 from tests.sim.changing import Changing
 from tests.sim.checkers import Violation, hold
+from tests.sim.checkers.absences import check_absences
 from tests.sim.checkers.ballots import Ballots
 from tests.sim.checkers.epochs import BallotsByEpoch
 from tests.sim.crypto import Purse
@@ -34,6 +35,8 @@ CALM_MS = 2_500
 """So long nothing may change its view once the network has settled."""
 
 RECEIPTS_SAMPLED = 6
+ABSENCES_ASKED = 12
+"""Of payments that were never ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,7 @@ class Play:
         if isinstance(self.world.votes, Ballots | BallotsByEpoch):
             self.world.votes.nothing_lost(self.world.chain.links)
         self.receipts()
+        self.absences()
 
     def receipts(self) -> None:
         """Some receipts verify with nothing but the genesis document; a changed byte does not."""
@@ -264,6 +268,24 @@ class Play:
             for epoch in range(world.epochs.epoch and world.epochs.epoch + 1):
                 for height, index in self._places_of(epoch, places):
                     self._receipt_verifies(self.draw.choice(hosts), height, index)
+
+    def absences(self) -> None:
+        """What was handed in and never ordered is proven so, once its window is closed; what was ordered never is."""
+        world = self.world
+        raws = [raw for _, raw in sorted(world.clients.raws.items())]
+        lost = [raw for raw in raws if body_id(raw) not in world.chain.model.bodies]
+        asked = lost[:ABSENCES_ASKED] + raws[:RECEIPTS_SAMPLED]
+        with patch.object(verify, "verify_vote", world.keys.verify):
+            for host in world.honest:
+                if host.core is not None:
+                    check_absences(
+                        host.name,
+                        host.core.ledger,
+                        host.core.reader,
+                        world.chain.model,
+                        world.clients.bodies,
+                        asked,
+                    )
 
     def _places_of(self, epoch: int, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Some outcomes of one epoch: the last one, which its closing block has, and two more."""

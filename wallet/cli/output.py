@@ -181,6 +181,9 @@ def _place(outcome: Settled | Rejected | Expired) -> dict[str, Any]:
             place |= {"reason": outcome.reason.code, "detail": outcome.reason.sentence}
         case Settled() if outcome.opened is not None:
             place["opened"] = outcome.opened.hex()
+        case Expired() if outcome.absence is not None:
+            header = outcome.absence.proof.block.header
+            place = {"absent": True, "height": header.height, "time_ms": header.time_ms}
         case Expired() if outcome.evidence is not None:
             evidence = outcome.evidence
             place |= {

@@ -7,6 +7,7 @@ promise to pay. Not here: how the evidence is checked (`wallet.checking`).
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
+from tallystick.network.proofs.absence import Absence
 from tallystick.network.proofs.receipts import Receipt
 from tallystick.network.wire.ids import AccountId, BodyId, PaymentId, TxDigest
 from tallystick.network.wire.reasons import RejectReason
@@ -72,12 +73,17 @@ class DeadlineEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Not settled and never will be: by a receipt of that kind, or its deadline passed before it was ordered."""
+    """Not settled and never will be: by a receipt of that kind, or its deadline passed before it was ordered.
+
+    `absence` is proof of the latter, for anybody; `evidence` is the word of f+1 nodes, before there is proof.
+    """
 
     reference: Reference
     receipt: Receipt | None
     evidence: DeadlineEvidence | None
     findings: tuple[RuleFinding, ...] = ()
+    absence: Absence | None = None
+    """Verified: it was never ordered and never can be."""
 
 
 @dataclass(frozen=True, slots=True)

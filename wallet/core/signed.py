@@ -21,6 +21,15 @@ class Signed:
     """Empty for a transaction that moves nothing."""
 
 
+def names_of(transaction: Transaction, digester: Digester) -> Reference:
+    """The names of a transaction, signed or not. `Refused` out of bounds, or for another network."""
+    if transaction.chain != digester.domain.chain:
+        raise Refused(RejectReason.WRONG_CHAIN)
+    raw = encode(transaction)
+    sound = decode(raw)
+    return Reference(sound.account, sound.id, digester.digest(sound), body_id(raw))
+
+
 def seal(transaction: Transaction, digester: Digester) -> Signed:
     """Encode a signed transaction. `Refused` without a signature, out of bounds, or for another network."""
     if not transaction.witnesses:

@@ -7,6 +7,7 @@ import asyncio
 import datetime
 import hashlib
 import ssl
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from tallystick.network.proofs.absence import AbsenceProof, Neighbour, sought
 from tallystick.network.proofs.certificates import Certificate, CertVote
 from tallystick.network.proofs.document import receipt_to_document, to_document
-from tallystick.network.proofs.merkle import Tree, leaf_hash
+from tallystick.network.proofs.merkle import Tree, leaf_hash, leaf_hashes
 from tallystick.network.proofs.receipts import (
     BUNDLE,
     OUTCOME,
@@ -40,6 +42,17 @@ from tallystick.network.proofs.receipts import (
 )
 from tallystick.network.proofs.state_map import StateMap
 from tallystick.network.proofs.state_proof import leaf_hash as state_leaf
+from tallystick.network.proofs.windows import (
+    BYTES_ONLY,
+    CLOSED_WINDOW,
+    TOOK_ID,
+    WINDOWS_KEY,
+    WINDOWS_MARK,
+    ClosedWindow,
+    WindowsMark,
+    window_key,
+    window_start,
+)
 from tallystick.network.wire.blocks import Header, Result, link_of
 from tallystick.network.wire.digest import Tag
 from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
@@ -149,6 +162,47 @@ class Ledger:
             },
         }
 
+    def absence(
+        self, account: bytes, id_: bytes, digest: bytes, until_ms: int
+    ) -> AbsenceProof | bytes | None:
+        """As a node answers at the present time: the proof, the body id of the one that was ordered, None while it is open."""
+        width = self.network.genesis.parameters.window_ms
+        start_ms, oldest_ms = window_start(until_ms, width), window_start(self.time_ms, width)
+        if start_ms >= oldest_ms:
+            return None
+        entries = sorted(
+            each.outcome.account
+            + each.outcome.id
+            + each.outcome.digest
+            + (BYTES_ONLY if each.outcome.reason == RejectReason.WRONG_KEYS.number else TOOK_ID)
+            + each.outcome.body_id
+            for each in self.receipts.values()
+            if window_start(decode(each.transaction).valid_until_ms, width) == start_ms
+        )
+        place = sought(account, id_, digest)
+        at = bisect_left(entries, place)
+        if at < len(entries) and entries[at][:84] == place[:84]:
+            return entries[at][-32:]
+        tree = Tree(leaf_hashes(entries))
+        window = ClosedWindow(tree.size, tree.root) if entries else None
+        mark = WindowsMark(1, oldest_ms, oldest_ms, 0, 0, b"")
+        records = {WINDOWS_KEY: WINDOWS_MARK.encode(mark)}
+        if window is not None:
+            records[window_key(start_ms)] = CLOSED_WINDOW.encode(window)
+        keys = {key: hashlib.sha256(key).digest() for key in (WINDOWS_KEY, window_key(start_ms))}
+        state = StateMap()
+        state.load(sorted((keys[key], state_leaf(key, value)) for key, value in records.items()))
+        self.height += 1
+        block = self.block(bytes(32), bytes(32), state.root)
+        before, after = (
+            Neighbour(index, entries[index], tree.path(index))
+            if 0 <= index < len(entries)
+            else None
+            for index in (at - 1, at)
+        )
+        proofs = [state.prove(key) for key in keys.values()]
+        return AbsenceProof(mark, proofs[0], window, proofs[1], before, after, block)
+
     def _outcome(self, raw: bytes, index: int, reason: RejectReason | None) -> Outcome:
         transaction = decode(raw)
         return Outcome(
@@ -185,6 +239,8 @@ class FakeNode:
     """Every raw transaction handed in, repeats included."""
     tokens: list[str] = field(default_factory=list)
     genesis_hash: bytes | None = None
+    conceals: bool = False
+    """It says that it has no absence, whatever it has."""
     url: str = ""
     key_hash: bytes = b""
     _runner: web.AppRunner | None = None
@@ -197,6 +253,7 @@ class FakeNode:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app.router.add_post("/v1/transactions", self._submit)
         app.router.add_get("/v1/receipts/{account}/{id}", self._receipt)
+        app.router.add_get("/v1/absences/{account}/{id}", self._absence)
         app.router.add_get("/v1/transactions/{account}/{id}", self._missing)
         app.router.add_get("/v1/accounts/{account}", self._account)
         app.router.add_get("/v1/status", self._status)
@@ -254,6 +311,25 @@ class FakeNode:
             if all(names[name] == value for name, value in wanted_bytes.items()):
                 return web.json_response(receipt_to_document(receipt))
         return problem(RejectReason.NOT_FOUND)
+
+    async def _absence(self, request: web.Request) -> web.Response:
+        account, id_ = (bytes.fromhex(request.match_info[name]) for name in ("account", "id"))
+        digest, until_ms = (
+            bytes.fromhex(request.query["digest"]),
+            int(request.query["valid_until_ms"]),
+        )
+        if self.conceals:
+            return problem(RejectReason.NOT_FOUND)
+        found = self.ledger.absence(account, id_, digest, until_ms)
+        if found is None:
+            return problem(RejectReason.NOT_FOUND)
+        if isinstance(found, bytes):
+            return web.json_response(
+                {"code": RejectReason.ALREADY_ORDERED.code, "body_id": found.hex()},
+                status=400,
+                content_type="application/problem+json",
+            )
+        return web.json_response(to_document(found))
 
     async def _missing(self, request: web.Request) -> web.Response:
         return problem(RejectReason.NOT_FOUND)

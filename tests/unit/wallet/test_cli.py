@@ -281,6 +281,46 @@ def test_receipts_are_shown_kept_and_verified_offline(desk: Desk) -> None:
     assert document["outcome"] == "settled"
 
 
+def test_an_absence_is_fetched_kept_and_verified_offline(desk: Desk) -> None:
+    """A payment that no node ordered, from the bytes that were signed for it."""
+    from tallystick.network.wire.ids import PaymentId
+    from tallystick.network.wire.transactions import Transfer
+    from tallystick.network.wire.transactions.codec import encode
+
+    lost = Transfer(
+        chain=desk.network.terms.chain,
+        lane=0,
+        account=desk.network.accounts[1],
+        id=PaymentId(bytes([7]) * 32),
+        valid_until_ms=desk.ledger.time_ms - 120_000,
+        payload_root=bytes(32),
+        creditor=desk.network.accounts[2],
+        asset="USD",
+        amount_minor=5,
+    )
+    digest = desk.network.digester.digest(lost).hex()
+    signed, out = desk.folder / "journal", desk.folder / "absent.json"
+    signed.write_text(json.dumps({"raw": encode(lost).hex()}) + "\n")
+    asked = ("receipt", "absent", lost.account.hex(), lost.id.hex(), digest)
+    done = desk.run(*asked, "--transaction", str(signed), "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "never ordered, and never can be" in done.output
+    assert desk.run(*asked, "-x", str(signed), "--out", str(out)).exit_code == 2  # it exists
+    nothing = desk.run(*asked[:4], "00" * 32, "-x", str(signed))
+    assert (nothing.exit_code, "no transaction of this digest" in nothing.output) == (2, True)
+    desk.stop_node()
+    genesis = str(desk.folder / "genesis.json")
+    done = desk.run("receipt", "verify", str(out), "--genesis", genesis)
+    assert done.exit_code == 0, done.output
+    assert "VERIFIED, assurance BFT: never ordered" in done.stdout
+    said = json.loads(desk.run("receipt", "verify", str(out), "-g", genesis, "--json").stdout)
+    assert (said["verified"], said["outcome"]) == (True, "absent")
+    content = bytearray(out.read_bytes())
+    content[len(content) // 2] ^= 1
+    out.write_bytes(content)
+    assert desk.run("receipt", "verify", str(out), "--genesis", genesis).exit_code == 1
+
+
 def test_a_receipt_in_one_line_as_the_api_gives_it_verifies_too(desk: Desk) -> None:
     import msgspec
 
