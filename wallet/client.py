@@ -261,7 +261,8 @@ class Wallet:
         transaction: Signed | Transaction | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:
-        """What became of (account, id): a verified final outcome, or `Pending`. `NotFound` if no node knows of it.
+        """What became of (account, id): a verified final outcome, or `Pending`. `NotFound` if no node knows of it, `Archived`
+        if those that answer only know that it was ordered.
 
         With `digest`, only that very transaction; without, the one that took the id. With `transaction` (its signatures
         are not needed) it asks on until there is the transaction's receipt, or the proof that it was never ordered and

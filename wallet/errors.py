@@ -75,6 +75,15 @@ class NotFound(WalletError):
     hint = "Check the account and id; a payment that was never ordered has no receipt."
 
 
+class Archived(WalletError):
+    """The transaction was ordered, and of the nodes that answered none has its bytes any more: another node or an archive does."""
+
+    code = "BELOW_SNAPSHOT"
+    hint = (
+        "Ask another node, or hand the same signed bytes in again: the answer brings the receipt."
+    )
+
+
 class NotTaken(WalletError):
     """Refused before ordering: nothing was accepted and there is no receipt. `reason` says why."""
 
@@ -136,6 +145,8 @@ def from_problem(code: str, detail: str) -> WalletError:
         return Denied(f"{code}: {detail or reason.sentence}", reason, hint=HINTS[reason])
     if reason is RejectReason.NOT_FOUND:
         return NotFound(detail or reason.sentence)
+    if reason is RejectReason.BELOW_SNAPSHOT:
+        return Archived(detail or reason.sentence)
     return NotTaken(reason, detail)
 
 

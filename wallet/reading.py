@@ -17,6 +17,7 @@ from tallystick.wallet.core.build import Terms
 from tallystick.wallet.core.outcomes import Outcome, Pending, Reference
 from tallystick.wallet.endpoints import Answer, Endpoint, Endpoints, Silent
 from tallystick.wallet.errors import (
+    Archived,
     Denied,
     NotFound,
     Unreachable,
@@ -76,7 +77,8 @@ class Reader:
         self._now_ms = now_ms
 
     async def resolve(self, account: AccountId, id_: PaymentId, digest: bytes | None) -> Outcome:
-        """A verified final outcome under (account, id), or `Pending`. `NotFound` if no node knows of it."""
+        """A verified final outcome under (account, id), or `Pending`. `NotFound` if no node knows of it, `Archived` if one does that
+        has its bytes no more and no other has them."""
         path = f"{account.hex()}/{id_.hex()}"
         query = "" if digest is None else f"?digest={digest.hex()}"
 
@@ -166,9 +168,14 @@ class Reader:
             except Silent as silent:
                 self._endpoints.failed(endpoint, str(silent))
                 silence = str(silent)
-            except (NotFound, Denied) as error:  # an honest "no", as far as one node can tell
+            except (
+                NotFound,
+                Denied,
+                Archived,
+            ) as error:  # an honest "no", as far as a node can tell
                 self._endpoints.well(endpoint)
-                problem = error
+                # Whoever has it no more knows that it was ordered; one that lags behind does not.
+                problem = problem if isinstance(problem, Archived) else error
             except WalletError as error:
                 self._endpoints.failed(endpoint, error.sentence)
                 problem = problem or error

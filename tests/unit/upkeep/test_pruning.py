@@ -6,8 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from tallystick.network.proofs.receipts import BUNDLE
+from tallystick.network.proofs.verify import Verifier
 from tallystick.network.wire.faults import OperationalError, Refused
+from tallystick.network.wire.ids import PaymentId
 from tallystick.network.wire.reasons import RejectReason
+from tallystick.network.wire.transactions.codec import decode
 from tallystick.node.core import schema
 from tallystick.node.core.ledger import Ledger
 from tallystick.node.core.reading import LedgerReader
@@ -16,7 +19,7 @@ from tallystick.node.upkeep import pruning
 from tallystick.node.upkeep.findings import Level
 from tallystick.node.upkeep.pruning import prunable, prune, put_back
 from tests.unit.core.lab import STEADY, Lab
-from tests.unit.upkeep.joiners import Dying, table
+from tests.unit.upkeep.joiners import Dying, Members, joined, table
 from tests.unit.upkeep.stage import grown, looked, stored
 
 
@@ -24,7 +27,7 @@ from tests.unit.upkeep.stage import grown, looked, stored
 def lab() -> Lab:
     """Payments, then so much time with empty blocks that none of them waits any more."""
     lab = grown(replace(STEADY, max_validity_ms=70_000))
-    lab.pass_time(130_000)
+    lab.pass_time(310_000)
     return lab
 
 
@@ -64,6 +67,23 @@ def test_what_proves_anything_stays_and_old_transactions_are_gone(lab: Lab, tmp_
         with pytest.raises(Refused) as refused:
             reader.receipt(place.height, place.index)
         assert refused.value.reason is RejectReason.BELOW_SNAPSHOT
+
+
+def test_absence_is_proven_as_before_where_it_was_pruned_and_by_whoever_joined(
+    lab: Lab, tmp_path: Path
+) -> None:
+    ordered = lab.core(0).ledger.block(2)
+    assert ordered is not None
+    paid = decode(ordered.bodies[0])
+    lost = replace(paid, id=PaymentId(b"\xee" * 32))
+    digest = Verifier(lab.genesis).digest(lost)
+    asked = (lost.account, lost.id, digest, lost.valid_until_ms)
+    stores = pruned(lab, tmp_path), joined(lab, Members(lab))[0]
+    proofs = [LedgerReader(Ledger(lab.genesis, store)).absence(*asked)() for store in stores]
+    whole = lab.core(0).reader.absence(*asked)()
+    assert whole.window is not None
+    assert whole.window.count > 3
+    assert proofs == [whole, whole]
 
 
 def test_what_may_still_be_waited_for_stays_whole(lab: Lab, tmp_path: Path) -> None:

@@ -241,6 +241,10 @@ class FakeNode:
     genesis_hash: bytes | None = None
     conceals: bool = False
     """It says that it has no absence, whatever it has."""
+    pruned: bool = False
+    """It knows what was ordered, and has no transaction of it any more."""
+    lags: bool = False
+    """It knows of nothing."""
     url: str = ""
     key_hash: bytes = b""
     _runner: web.AppRunner | None = None
@@ -302,6 +306,8 @@ class FakeNode:
         return web.Response(body=body, content_type="application/msgpack")
 
     async def _receipt(self, request: web.Request) -> web.Response:
+        if self.pruned or self.lags:
+            return problem(RejectReason.BELOW_SNAPSHOT if self.pruned else RejectReason.NOT_FOUND)
         for receipt in self.ledger.receipts.values():
             outcome = receipt.outcome
             names = {"account": outcome.account, "id": outcome.id}
@@ -352,7 +358,7 @@ class FakeNode:
 
 def problem(reason: RejectReason, status: int | None = None) -> web.Response:
     statuses = {RejectReason.OVERLOADED: 429, RejectReason.NOT_FOUND: 404, RejectReason.UNAUTHENTICATED: 401,
-                RejectReason.NOT_READY: 503}  # fmt: skip
+                RejectReason.NOT_READY: 503, RejectReason.BELOW_SNAPSHOT: 410}  # fmt: skip
     return web.json_response(
         {
             "code": reason.code,

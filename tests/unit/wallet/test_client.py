@@ -17,6 +17,7 @@ from tallystick.wallet.core import approvals
 from tallystick.wallet.core.outcomes import Accepted, Expired, Received, Rejected, Settled
 from tallystick.wallet.endpoints import Patience
 from tallystick.wallet.errors import (
+    Archived,
     Denied,
     NotFound,
     NotTaken,
@@ -414,6 +415,20 @@ async def test_resolve_by_account_and_id(world: World) -> None:
         await wallet.resolve(wallet.account, "INV-8", bytes(32))
     with pytest.raises(NotFound):
         await wallet.resolve(wallet.account, "INV-9")
+
+
+async def test_a_node_that_has_archived_it_is_not_the_last_word(world: World) -> None:
+    """Another node's receipt is taken; where none has it, nobody is told that it was never ordered."""
+    wallet = await world.start(settling, settling, settling, settling)
+    outcome = await wallet.pay(world.creditor, "4.00", "USD", id="INV-8")
+    for node in world.nodes[:3]:
+        node.pruned = True
+    assert await wallet.resolve(wallet.account, "INV-8") == outcome
+    for lagging in range(4):
+        for number, node in enumerate(world.nodes):
+            node.pruned, node.lags = number != lagging, number == lagging
+        with pytest.raises(Archived):
+            await wallet.resolve(wallet.account, "INV-8")
 
 
 async def test_connecting_to_another_network_fails(world: World) -> None:
