@@ -168,12 +168,8 @@ class Reader:
             except Silent as silent:
                 self._endpoints.failed(endpoint, str(silent))
                 silence = str(silent)
-            except (
-                NotFound,
-                Denied,
-                Archived,
-            ) as error:  # an honest "no", as far as a node can tell
-                self._endpoints.well(endpoint)
+            except (NotFound, Denied, Archived) as error:
+                self._endpoints.well(endpoint)  # an honest "no", as far as one node can tell
                 # Whoever has it no more knows that it was ordered; one that lags behind does not.
                 problem = problem if isinstance(problem, Archived) else error
             except WalletError as error:

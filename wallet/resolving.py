@@ -16,7 +16,14 @@ from tallystick.wallet.answers import Ordered, read_json
 from tallystick.wallet.checking import Checker
 from tallystick.wallet.core.outcomes import Expired, FinalOutcome, Reference
 from tallystick.wallet.endpoints import Answer, Endpoint, Endpoints, Silent
-from tallystick.wallet.errors import NotFound, NotTaken, OutcomeUnknown, Untrusted, WalletError
+from tallystick.wallet.errors import (
+    Archived,
+    NotFound,
+    NotTaken,
+    OutcomeUnknown,
+    Untrusted,
+    WalletError,
+)
 from tallystick.wallet.pursuit import receipt_path
 
 
@@ -73,7 +80,7 @@ class Resolving:
 
     def _passed_over(self, endpoint: Endpoint, error: Exception) -> None:
         self._last = str(error)
-        if isinstance(error, NotFound):
+        if isinstance(error, NotFound | Archived):
             self._endpoints.well(endpoint)  # an honest "not yet", as far as one node can tell
         else:
             self._endpoints.failed(endpoint, self._last)
