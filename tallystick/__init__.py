@@ -8,7 +8,13 @@ Names are imported when they are first used (PEP 562): importing `tallystick.net
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tallystick.network.proofs.document import receipt_from_bytes, receipt_to_bytes
+    from tallystick.network.proofs.absence import Absence, verify_absence
+    from tallystick.network.proofs.document import (
+        absence_from_bytes,
+        absence_to_bytes,
+        receipt_from_bytes,
+        receipt_to_bytes,
+    )
     from tallystick.network.proofs.receipts import Receipt
     from tallystick.network.proofs.verdict import Verdict
     from tallystick.network.proofs.verify import verify_receipt
@@ -38,7 +44,13 @@ if TYPE_CHECKING:
     from tallystick.wallet.signers import LocalSigner, Signer
 
 _HOMES = {
-    "tallystick.network.proofs.document": ("receipt_from_bytes", "receipt_to_bytes"),
+    "tallystick.network.proofs.absence": ("Absence", "verify_absence"),
+    "tallystick.network.proofs.document": (
+        "absence_from_bytes",
+        "absence_to_bytes",
+        "receipt_from_bytes",
+        "receipt_to_bytes",
+    ),
     "tallystick.network.proofs.receipts": ("Receipt",),
     "tallystick.network.proofs.verdict": ("Verdict",),
     "tallystick.network.proofs.verify": ("verify_receipt",),
@@ -71,6 +83,7 @@ _MODULES = {"errors": "tallystick.wallet.errors", "outcomes": "tallystick.wallet
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Absence",
     "Accepted",
     "Balance",
     "BlockingWallet",
@@ -92,11 +105,14 @@ __all__ = [
     "Verdict",
     "Wallet",
     "WalletError",
+    "absence_from_bytes",
+    "absence_to_bytes",
     "errors",
     "load_genesis",
     "outcomes",
     "receipt_from_bytes",
     "receipt_to_bytes",
+    "verify_absence",
     "verify_receipt",
 ]
 

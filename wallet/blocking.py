@@ -70,6 +70,7 @@ class BlockingWallet:
         payload_root: bytes = bytes(32),
         wait: Wait = "final",
         timeout_s: float | None = None,
+        keep: Callable[[Signed], None] | None = None,
     ) -> Outcome:
         return self._run(
             self.wallet.pay(
@@ -82,6 +83,7 @@ class BlockingWallet:
                 payload_root=payload_root,
                 wait=wait,
                 timeout_s=timeout_s,
+                keep=keep,
             )
         )
 

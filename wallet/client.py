@@ -125,11 +125,13 @@ class Wallet:
         payload_root: bytes = bytes(32),
         wait: Wait = "final",
         timeout_s: float | None = None,
+        keep: Callable[[Signed], None] | None = None,
     ) -> Outcome:
         """Pay. Returns `Settled` or `Rejected` (verified), `Expired` (on evidence), or what `wait` asked for.
 
         `id`: 32 bytes, or text (64 hex digits, a UETR, a reference); random if absent. Under an id that this account has
         used, nothing is paid again: the same payment gets its first outcome, another one `Rejected` with ID_TAKEN.
+        `keep` is told what was signed before it leaves: who keeps that can have it proven absent, should it be lost (`resolve`).
         Raises `NotTaken` (refused before ordering), `OutcomeUnknown` (ask again with its reference), `Unreachable`, `Denied`.
         """
         with _refusing():
@@ -145,7 +147,10 @@ class Wallet:
                 settle_by_ms=settle_by_ms,
                 payload_root=payload_root,
             )
-        outcome = await self.send(self.sign(transaction), wait=wait, timeout_s=timeout_s)
+        signed = self.sign(transaction)
+        if keep is not None:
+            keep(signed)
+        outcome = await self.send(signed, wait=wait, timeout_s=timeout_s)
         return outcome if id is None else await self.first_outcome(transaction, outcome)
 
     async def issue(

@@ -54,6 +54,12 @@ def pay(
     valid_for: Annotated[
         int, typer.Option(min=1, help="Seconds in which it may be ordered.")
     ] = 600,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add what was signed to this file before it is sent: `receipt absent` needs it, should it be lost."
+        ),
+    ] = None,
     wait: Annotated[
         Literal["received", "accepted", "final"], typer.Option(help="Wait for what.")
     ] = "final",
@@ -94,6 +100,9 @@ def pay(
         raise typer.BadParameter("CREDITOR, AMOUNT and ASSET are needed, or --file")
 
     async def call(wallet: "Wallet") -> "Outcome":
+        from tallystick.wallet.cli.journal import Journal
+
+        journal = None if keep is None else Journal.open(keep, wallet.digester)
         return await wallet.pay(
             creditor,
             amount,
@@ -102,6 +111,7 @@ def pay(
             valid_for_s=valid_for,
             wait=wait,
             timeout_s=TIMEOUT_S if timeout is None else timeout,
+            keep=None if journal is None else lambda signed: journal.note([signed]),
         )
 
     send(who, call, asset, json)

@@ -84,7 +84,7 @@ def absent(
         typer.Option(
             "--transaction",
             "-x",
-            help="A file that holds its bytes in hex: the journal of `pay --file`, or what was signed.",
+            help="A file that holds its bytes in hex: what `pay --keep` kept, or the journal of `pay --file`.",
         ),
     ],
     out: Annotated[
@@ -257,7 +257,7 @@ def wanted_in(path: Path, digest: bytes, digester: "Digester") -> "Transaction":
             return transaction
     raise BadFile(
         f"{path} holds no transaction of this digest",
-        hint="It is the file that was written before the payment was sent, such as the journal of `pay --file`.",
+        hint="It is the file of `pay --keep`, or the journal of `pay --file`.",
     )
 
 

@@ -321,6 +321,22 @@ def test_an_absence_is_fetched_kept_and_verified_offline(desk: Desk) -> None:
     assert desk.run("receipt", "verify", str(out), "--genesis", genesis).exit_code == 1
 
 
+def test_what_was_signed_is_kept_before_it_is_sent(desk: Desk) -> None:
+    """Nobody answers, so the outcome is unknown; what would prove the loss is on the disk."""
+    desk.node.manner = silent
+    kept = desk.folder / "kept"
+    words = ("pay", desk.creditor, "4.00", "USD", "--keep", str(kept), "--timeout", "0.2", "--json")
+    done = desk.run(*words)
+    assert done.exit_code == 3, done.output
+    unknown = json.loads(done.stdout)["error"]
+    desk.ledger.time_ms += 3_600_000
+    asked = ("receipt", "absent", unknown["account"], unknown["id"], unknown["digest"])
+    proven = desk.run(*asked, "--transaction", str(kept), "--json")
+    assert proven.exit_code == 0, proven.output
+    said = json.loads(proven.stdout)
+    assert (said["outcome"], said["absent"]) == ("expired", True)
+
+
 def test_a_receipt_in_one_line_as_the_api_gives_it_verifies_too(desk: Desk) -> None:
     import msgspec
 
