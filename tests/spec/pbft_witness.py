@@ -38,7 +38,8 @@ class Witness:
     _prepared: dict[tuple[int, int], tuple[Place, ...]] = field(default_factory=dict)
     _left: dict[int, int] = field(default_factory=dict)
     _known: dict[int, Certificate] = field(default_factory=dict)
-    _shown: dict[tuple[int, int], set[Certificate]] = field(default_factory=dict)
+    _shown: dict[tuple[int, int], set[Certificate | None]] = field(default_factory=dict)
+    """(signer, view) → what its view changes showed; None for nothing, whether the root was known by then or not."""
     _tips: dict[int, set[Certificate]] = field(default_factory=dict)
     _opened_honestly: set[int] = field(default_factory=set)
     """Views whose own leader was heard to open them: what others pass on may be one of a liar's several new views."""
@@ -151,7 +152,7 @@ class Witness:
         certificate = self._of(message.certificate)
         if message.signer != signer and signer not in self.liars:
             raise NotAllowed(f"member {signer} says a view change of {message.signer}")
-        self._shown.setdefault((message.signer, message.view), set()).add(certificate)
+        self._shown.setdefault((message.signer, message.view), set()).add(self._maybe(message))
         if signer in self.liars:
             return
         real = message.certificate is None or self._real(message.certificate)
@@ -169,9 +170,10 @@ class Witness:
         shown = [(change.signer, self._of(change.certificate)) for change in message.changes]
         enough = len({node for node, _ in shown}) >= quorum_of(self.members)
         unsaid = [
-            node
-            for node, certificate in shown
-            if node not in self.liars and certificate not in self._shown.get((node, view), set())
+            change.signer
+            for change in message.changes
+            if change.signer not in self.liars
+            and self._maybe(change) not in self._shown.get((change.signer, view), set())
         ]
         if signer in self.liars and (not enough or unsaid or view % self.members != signer):
             return  # nobody enters a view by this
@@ -182,6 +184,9 @@ class Witness:
         self._tips.setdefault(view, set()).update(self.rules.tips([each for _, each in shown]))
         if signer == view % self.members and signer not in self.liars:
             self._opened_honestly.add(view)
+
+    def _maybe(self, change: ViewChange) -> Certificate | None:
+        return None if change.certificate is None else self._of(change.certificate)
 
     def _of(self, certificate: Shown | None) -> Certificate:
         if certificate is None:
