@@ -104,8 +104,8 @@ class Pbft:
         if not state.halted:
             ordering.count(state, now_ms)
             ordering.advance(state)
-            ordering.propose(state, now_ms)
-            ordering.advance(state)
+            if ordering.propose(state, now_ms):
+                ordering.advance(state)
             if isinstance(event, Tick):
                 self._time(now_ms)
         return state.out
@@ -128,6 +128,8 @@ class Pbft:
                     ordering.became_final(state, certificate, now_ms)
             case PeerUp(peer):
                 state.connected.add(peer)
+                if peer == state.leader_of(state.view):
+                    state.synchronizer.leader_back()
                 if len(state.connected) + 1 == state.quorum:
                     state.synchronizer.reconnected(now_ms)
                 rollback_check.ask(state, peer)
@@ -240,15 +242,16 @@ class Pbft:
     def deadline_ms(self) -> int:
         """The next moment at which a `Tick` may change something."""
         state = self._state
-        moments = [state.resend_at_ms]
+        at_ms = state.resend_at_ms
         if state.asking is not None:
-            return state.resend_at_ms
-        if state.synchronizer.deadline_ms is not None and state.reaches_quorum:
-            moments.append(state.synchronizer.deadline_ms)
+            return at_ms
+        if self._leave_first:
+            return 0
+        view_ends_ms = state.synchronizer.deadline_ms
+        if view_ends_ms is not None and view_ends_ms < at_ms and state.reaches_quorum:
+            at_ms = view_ends_ms
         due_ms = ordering.due_ms(state)
-        if due_ms is not None:
-            moments.append(due_ms)
-        return 0 if self._leave_first else min(moments)
+        return due_ms if due_ms is not None and due_ms < at_ms else at_ms
 
     def status(self) -> EngineStatus:
         state = self._state

@@ -33,21 +33,23 @@ EMPTY_AFTER_FAILED_VIEWS = 3
 # -- the leader --------------------------------------------------------------------------------------------------------
 
 
-def propose(state: PbftState, now_ms: int) -> None:
-    """Open the view with its tip, or extend the chain when a block is due and the pipeline has room."""
+def propose(state: PbftState, now_ms: int) -> bool:
+    """Open the view with its tip, or extend the chain when a block is due and the pipeline has room. True: what is to be
+    judged next may be another block now."""
     if not state.leads or state.making is not None or state.halted:
-        return
-    if state.head is None and not _take_tip(state, now_ms):
-        return
+        return False
+    opens = state.head is None
+    if opens and not _take_tip(state, now_ms):
+        return False
     height, link = present(state.head, "a leader that proposes has a head", view=state.view)
     if height < state.final_height:
         height, link = state.head = (state.final_height, state.final_link)
     at_ms = due_ms(state)
-    if at_ms is None or now_ms < at_ms:
-        return
-    state.making = link
-    empty = state.synchronizer.failed >= EMPTY_AFTER_FAILED_VIEWS
-    state.out.append(MakeBlock(Height(height + 1), link, empty))
+    if at_ms is not None and now_ms >= at_ms:
+        state.making = link
+        empty = state.synchronizer.failed >= EMPTY_AFTER_FAILED_VIEWS
+        state.out.append(MakeBlock(Height(height + 1), link, empty))
+    return opens
 
 
 def due_ms(state: PbftState) -> int | None:
@@ -189,26 +191,28 @@ def advance(state: PbftState) -> None:
 def _next_block(state: PbftState) -> Block | None:
     """The proposal that the chain rule allows: child of the last PREPARE, the view's tip, or child of the last final."""
 
-    def proposed(height: int) -> Block | None:
-        link = state.proposals.get(Height(height))
-        return None if link is None else state.blocks.get(link)
-
-    def child_of(height: Height, link: Link) -> Block | None:
-        if state.closes(link):
-            return None  # another epoch's members judge it
-        child = proposed(height + 1)
-        return child if child is not None and child.parent_link == link else None
-
     last, tip = state.last, state.tip
     if last is not None and last[0] >= state.final_height:
-        return child_of(*last)
+        return _child_of(state, *last)
     if last is None and tip is not None and tip.height >= state.final_height:
-        block = proposed(tip.height)
+        block = _proposed(state, tip.height)
         if block is not None and block.link == tip.link:
             return block
         if tip.height > state.final_height:
             return None
-    return child_of(state.final_height, state.final_link)
+    return _child_of(state, state.final_height, state.final_link)
+
+
+def _proposed(state: PbftState, height: Height) -> Block | None:
+    link = state.proposals.get(height)
+    return None if link is None else state.blocks.get(link)
+
+
+def _child_of(state: PbftState, height: Height, link: Link) -> Block | None:
+    child = _proposed(state, Height(height + 1))
+    if child is None or child.parent_link != link or state.closes(link):
+        return None  # beyond a closing block, another epoch's members judge
+    return child
 
 
 def on_judged(state: PbftState, judged: Judged) -> None:
@@ -270,16 +274,17 @@ def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
 def count(state: PbftState, now_ms: int) -> None:
     """Turn votes into certificates: prepared ones into COMMIT votes, commit ones into final blocks."""
     if state.active:
-        for height, link in list(state.accepted.items()):
-            if height in state.prepared:
-                continue
+        open_ = [each for each in state.accepted.items() if each[0] not in state.prepared]
+        for height, link in open_:
             certificate = state.quorum_certificate(Phase.PREPARE, state.view, height, link)
             if certificate is not None:
                 _on_prepared(state, certificate)
     decided, quorum = None, state.quorum
-    for (view, height, phase), ballots in list(state.ballots.items()):
-        if len(ballots) < quorum or phase is not Phase.COMMIT:
-            continue  # most boxes: a hostile member may begin one for every height and view
+    # Few boxes: a hostile member may begin one for every height and view.
+    full = [box for box in state.ballots.items() if len(box[1]) >= quorum]
+    for (view, height, phase), ballots in full:
+        if phase is not Phase.COMMIT:
+            continue
         if height <= (state.final_height if decided is None else decided.height):
             continue
         for link in {vote.link: None for vote in ballots.values()}:

@@ -131,24 +131,19 @@ class PbftState:
     resend_at_ms: int = 0
     out: list[Effect] = field(default_factory=list)
     convictions: Convictions = field(init=False)
+    members: tuple[NodeId, ...] = field(init=False)
+    """Everybody who votes in this epoch, ascending; with `quorum` and `faults` it never changes, and every event asks."""
+    quorum: int = field(init=False)
+    faults: int = field(init=False)
 
     def __post_init__(self) -> None:
         setup, verify = self.setup, self.crypto.verify
         self.convictions = Convictions(setup.chain, setup.lane, setup.epoch, verify)
+        self.members = tuple(sorted(setup.vote_keys))
+        self.quorum = quorum_of(len(self.members))
+        self.faults = faults_of(len(self.members))
 
     # -- questions -----------------------------------------------------------------------------------------------------
-
-    @property
-    def members(self) -> tuple[NodeId, ...]:
-        return tuple(sorted(self.setup.vote_keys))
-
-    @property
-    def quorum(self) -> int:
-        return quorum_of(len(self.setup.vote_keys))
-
-    @property
-    def faults(self) -> int:
-        return faults_of(len(self.setup.vote_keys))
 
     def closes(self, link: Link) -> bool:
         """Whether this block is the last of our epoch: whatever stands on it is not ours to propose or to judge."""
@@ -171,11 +166,12 @@ class PbftState:
 
     @property
     def leads(self) -> bool:
+        members = self.members
         return (
-            self.may_sign
+            members[self.view % len(members)] == self.setup.me
             and self.active
             and self.may_lead
-            and self.leader_of(self.view) == self.setup.me
+            and self.may_sign
         )
 
     @property
@@ -254,7 +250,7 @@ class PbftState:
     ) -> Certificate | None:
         """A certificate from the votes of one view, if q of them are genuine. Only as many as needed are checked."""
         ballots = self.ballots.get((view, height, phase))
-        if ballots is None:
+        if ballots is None or len(ballots) < self.quorum:
             return None
         votes = [vote for vote in ballots.values() if vote.link == link]
         if len(votes) < self.quorum:

@@ -31,11 +31,15 @@ class Synchronizer:
     _opened: bool = True
     _forgiven: bool = False
     _suspect_until_ms: int | None = None
+    _leader_gone: bool = False
+    """Blocks of a leader that is gone may still become final, but no new ones will come: it stays suspect."""
 
     @property
     def timeout_ms(self) -> int:
         usual_ms = INTERVALS_PER_TIMEOUT * self._interval_ms
-        wait_ms = max(self.timing.view_timeout_ms, usual_ms) << min(self.failed, 10)
+        wait_ms = max(self.timing.view_timeout_ms, usual_ms)
+        if self.failed:
+            wait_ms <<= min(self.failed, 10)
         return min(wait_ms, self.timing.view_timeout_ms_max)
 
     @property
@@ -70,7 +74,7 @@ class Synchronizer:
 
     def entered(self, now_ms: int) -> None:
         """The view has been opened: its leader is expected to act at once."""
-        self._opened = True
+        self._opened, self._leader_gone = True, False
         self._wait(now_ms, 0)
 
     def reconnected(self, now_ms: int) -> None:
@@ -91,8 +95,13 @@ class Synchronizer:
 
     def suspect(self, now_ms: int) -> None:
         """Our connection to the leader broke."""
+        self._leader_gone = True
         if not self.failed:
             self._suspect_until_ms = now_ms + self.timing.view_timeout_ms // 3
+
+    def leader_back(self) -> None:
+        """It is connected again: whoever waits for the next block waits for it as usual."""
+        self._leader_gone = False
 
     @property
     def deadline_ms(self) -> int | None:
@@ -119,3 +128,5 @@ class Synchronizer:
             self._due_from_ms = now_ms
         self._since_ms, self._owed_ms = now_ms, owed_ms
         self._forgiven, self._suspect_until_ms = False, None
+        if self._leader_gone:
+            self.suspect(now_ms + owed_ms)

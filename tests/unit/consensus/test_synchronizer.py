@@ -77,8 +77,28 @@ def test_a_leader_whose_connection_broke_is_waited_for_a_third() -> None:
     synchronizer = entered()
     synchronizer.suspect(10)
     assert synchronizer.deadline_ms == 10 + TIMEOUT // 3
+
+
+def test_a_block_that_was_on_its_way_does_not_clear_a_leader_who_is_gone() -> None:
+    """What it had proposed becomes final by the others' votes; the full wait after that was the longest gap of a killed leader."""
+    synchronizer = entered()
+    synchronizer.suspect(10)
     synchronizer.progress(20, work=True)
-    assert synchronizer.deadline_ms == 20 + synchronizer.timeout_ms, "it is there after all"
+    assert synchronizer.deadline_ms == 20 + TIMEOUT // 3
+    synchronizer.progress(30, work=False)
+    assert synchronizer.deadline_ms == 30 + TIMING.idle_block_ms + TIMEOUT // 3, (
+        "nothing is owed yet"
+    )
+    synchronizer.leader_back()
+    synchronizer.progress(40, work=True)
+    assert synchronizer.deadline_ms == 40 + synchronizer.timeout_ms
+
+
+def test_the_next_leader_is_not_suspected_for_the_last_one() -> None:
+    synchronizer = entered()
+    synchronizer.suspect(10)
+    synchronizer.entered(400)
+    assert synchronizer.deadline_ms == 400 + TIMEOUT
 
 
 def test_after_a_failed_view_a_broken_connection_shortens_nothing() -> None:
