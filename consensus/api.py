@@ -7,9 +7,12 @@ counts its own vote no earlier than anybody else's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
+
+import msgspec
+from msgspec import Struct
 
 from tallystick.consensus.waiting import Waiting
 from tallystick.network.proofs.certificates import Certificate
@@ -18,16 +21,14 @@ from tallystick.network.wire.ids import Epoch, Height, Link, NodeId, View
 # -- what an engine hears ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """A message of an authenticated member; its content may still be hostile."""
 
     sender: NodeId
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WorkWaiting:
+class WorkWaiting(Struct, frozen=True):
     """How much waits to be ordered."""
 
     ready: int
@@ -38,8 +39,7 @@ class WorkWaiting:
     """All that ever came in."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockMade:
+class BlockMade(Struct, frozen=True):
     """The answer to `MakeBlock`: a block executed on top of `parent_link`."""
 
     parent_link: Link
@@ -56,8 +56,7 @@ class Verdict(Enum):
     """Valid, but our execution gave another link, or failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """The answer to `Judge`, at once or later."""
 
     view: View
@@ -66,48 +65,41 @@ class Judged:
     own_link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CaughtUp:
+class CaughtUp(Struct, frozen=True):
     """Blocks up to this certificate's have been fetched, executed and made final outside the engine."""
 
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(Struct, frozen=True):
     peer: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(Struct, frozen=True):
     peer: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class ReadIndex:
+class ReadIndex(Struct, frozen=True):
     """Up to which height may a block have been final anywhere by now? Answered by `IndexKnown`, or never: ask again."""
 
     round: int
     """Of the asker's own counting: an answer to a later round is good for an earlier question, never the reverse."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(Struct, frozen=True):
     """Give up leading, to `to` or to whoever suits best; heard by who does not lead, it changes nothing."""
 
     to: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unfair:
+class Unfair(Struct, frozen=True):
     """The leader of `view` passes over what waits, as `node.core.fairness` counts it."""
 
     view: View
     bank: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     pass
 
 
@@ -129,8 +121,7 @@ Event: TypeAlias = (
 # -- what an engine asks for -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Opaque bytes and what they say of themselves."""
 
     height: Height
@@ -141,8 +132,7 @@ class Block:
     """The last block of its epoch: nothing is proposed or voted for on it; its child is another engine's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """Send to one member, or to all others. A promise waits for durability and is also heard by ourselves."""
 
     message: bytes
@@ -150,36 +140,31 @@ class Say:
     promise: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeepRecord:
+class KeepRecord(Struct, frozen=True):
     """The engine's whole durable state, replaced atomically."""
 
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeepGuard:
+class KeepGuard(Struct, frozen=True):
     """The guard's durable record: into the database, then beside the key, before any promise of this step leaves."""
 
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeepBlock:
+class KeepBlock(Struct, frozen=True):
     """Make this block (and its bodies) durable in this step."""
 
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
-class HoldBlock:
+class HoldBlock(Struct, frozen=True):
     """Remember this block's bytes for a while: a certificate over it may come. Nothing is signed about it."""
 
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
-class MakeBlock:
+class MakeBlock(Struct, frozen=True):
     """Make and execute a block on `parent_link`; answer with `BlockMade`. `view_age`: views since the last certificate."""
 
     height: Height
@@ -187,8 +172,7 @@ class MakeBlock:
     empty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(Struct, frozen=True):
     """Is this block valid, and does our execution give its link? `fresh`: its time is tested against our clock,
     relaxed by `view_age` views. Answer with `Judged`."""
 
@@ -198,64 +182,56 @@ class Judge:
     view_age: int
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
+class Final(Struct, frozen=True):
     """`block` and its ancestors are final for ever. The certificate is over this block or a descendant."""
 
     block: Block
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """A certificate shows final blocks that we do not have: fetch them, then say `CaughtUp`."""
 
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class IndexKnown:
+class IndexKnown(Struct, frozen=True):
     """Whatever was final at any member when round `round` was asked for stands at or below `index`."""
 
     round: int
     index: Height
 
 
-@dataclass(frozen=True, slots=True)
-class EpochAhead:
+class EpochAhead(Struct, frozen=True):
     """A member speaks of a later epoch, or of nothing any more: the block that closed ours may be final elsewhere. A hint, never a proof."""
 
     sender: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class ViewEntered:
+class ViewEntered(Struct, frozen=True):
     """Proposals off the chosen path may be forgotten; their transactions wait again."""
 
     view: View
 
 
-@dataclass(frozen=True, slots=True)
-class Convict:
+class Convict(Struct, frozen=True):
     """Keep this: evidence that a member signed two statements that exclude each other (`network.proofs.evidence`)."""
 
     evidence: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(Struct, frozen=True):
     """Something that no correct network shows; people must look. `halt`: nothing may be signed any more."""
 
     sentence: str
     halt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One line of the story, in the words of the papers."""
 
     name: str
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
 Effect: TypeAlias = (

@@ -5,17 +5,16 @@ acknowledgements, answers that claim something is kept. `immediate` accepts a na
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from tallystick.network.wire.ids import BodyId, NodeId
 from tallystick.network.wire.reasons import RejectReason
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """One synced write: database pairs first, then the guard's record (written beside the key), then `Persisted(token)`."""
 
     token: int
@@ -23,8 +22,7 @@ class Batch:
     guard: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(Struct, frozen=True):
     """A frame that claims something about this node's disk or key (vote, acknowledgement). Never before durability."""
 
     to: NodeId | None
@@ -32,16 +30,14 @@ class Promise:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Hearsay:
+class Hearsay(Struct, frozen=True):
     """A frame that claims nothing about this node: bodies signed by clients, requests, answers with certificates."""
 
     to: NodeId | None
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CheckBodies:
+class CheckBodies(Struct, frozen=True):
     """Check these raw transactions (decode, canonical, chain, digest, signatures); answer with `BodiesChecked(token)`."""
 
     token: int
@@ -66,24 +62,21 @@ class Answer(Struct, frozen=True, gc=False):
     """The body ids of that batch, so that the client can recompute its digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """All transactions of one submission have reached the state that was waited for, or were refused."""
 
     token: int
     answers: tuple[Answer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(Struct, frozen=True):
     """The certified ledger holds whatever was final anywhere when this read was asked for. It claims nothing about our disk:
     what a quorum certified is final wherever it is lost."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """Our own broken invariant, or a safety alarm: sign nothing more, write the diagnosis, stop."""
 
     sentence: str
@@ -93,16 +86,14 @@ Immediate: TypeAlias = Hearsay | CheckBodies | Readable | Halt
 Outgoing: TypeAlias = Promise | Hearsay | CheckBodies | Reply | Readable | Halt
 
 
-@dataclass(frozen=True, slots=True)
-class TraceEvent:
+class TraceEvent(Struct, frozen=True):
     """One line of the story, in the words of the papers."""
 
     name: str
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(Struct, frozen=True):
     persist: Batch | None = None
     after_persist: tuple[Outgoing, ...] = ()
     immediate: tuple[Immediate, ...] = ()

@@ -1,6 +1,5 @@
 """The closed union that a replica hears."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -36,8 +35,7 @@ class CheckedBody(Struct, frozen=True, gc=False):
     """account ‖ id (52 bytes): what it takes on the ledger. Kept, since it is looked up in a dozen places."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadBody:
+class BadBody(Struct, frozen=True):
     """A transaction that no honest node passes on."""
 
     body_id: BodyId
@@ -48,26 +46,22 @@ class BadBody:
 Verdict: TypeAlias = CheckedBody | BadBody
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(Struct, frozen=True):
     peer: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(Struct, frozen=True):
     peer: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFrame:
+class PeerFrame(Struct, frozen=True):
     """One frame of an authenticated peer; its bytes may still be hostile."""
 
     peer: NodeId
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(Struct, frozen=True):
     """A client hands in transactions. `participant` None: the principal may submit for anybody."""
 
     token: int
@@ -76,44 +70,38 @@ class Submit:
     participant: ParticipantId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGone:
+class ClientGone(Struct, frozen=True):
     """Nobody waits for this submission any more; the work itself goes on."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAtQuorum:
+class ReadAtQuorum(Struct, frozen=True):
     """A reader wants the certified ledger to hold whatever was final anywhere when he asked; `ClientGone` ends it, too."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(Struct, frozen=True):
     """An operator, or a node that is about to stop, wants another member to lead: `to`, or whoever suits best."""
 
     to: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BodiesChecked:
+class BodiesChecked(Struct, frozen=True):
     """The verifier pool's answer to `CheckBodies`, in its order."""
 
     token: int
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Persisted:
+class Persisted(Struct, frozen=True):
     """The batch of this token, and every earlier one, is durable."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     pass
 
 

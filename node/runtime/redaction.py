@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 
+from msgspec import Struct
+
 BLOT = "[redacted]"
 BYTES_SHOWN_MAX = 64
 """A digest or a key hash in full; anything longer shows its beginning and its length."""
@@ -40,6 +42,8 @@ def plain(value: object, depth: int = DEPTH_MAX) -> object:
         return shown if len(value) <= BYTES_SHOWN_MAX else f"{shown}… ({len(value)} bytes)"
     if depth == 0:
         return "…"
+    if isinstance(value, Struct):
+        return _named({name: getattr(value, name) for name in value.__struct_fields__}, depth)
     if is_dataclass(value) and not isinstance(value, type):
         return _named({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if isinstance(value, Mapping):

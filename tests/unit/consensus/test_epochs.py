@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from tallystick.consensus import api
 from tallystick.consensus.accountability.guard import GUARD_RECORD, Guard
@@ -34,11 +35,11 @@ from tests.unit.consensus.table import (
 def read(data: bytes) -> Block | None:
     """As the table's blocks, but one whose name begins with "last" closes its epoch."""
     block = describe(data)
-    return block and replace(block, closes=b"last" in block.data)
+    return block and changed(block, closes=b"last" in block.data)
 
 
 def block_of(height: int, parent: Link, name: str) -> Block:
-    return replace(make_block(height, parent, name), closes=name.startswith("last"))
+    return changed(make_block(height, parent, name), closes=name.startswith("last"))
 
 
 class Drained(Table):
