@@ -23,6 +23,8 @@ FLUSH_MS = 2
 @dataclass(slots=True)
 class Batch:
     ids: tuple[BodyId, ...]
+    asked: bool
+    """The members were asked to sign that they hold it."""
     durable: bool = False
     """It is on our own disk."""
     claims: dict[NodeId, bytes] = field(default_factory=dict)
@@ -37,15 +39,26 @@ class Forwarding:
 
     outgoing: list[tuple[BodyId, bytes]] = field(default_factory=list)
     since_ms: int = 0
+    wanted: bool = False
+    """Somebody waits until one of `outgoing` is accepted."""
     out: dict[bytes, Batch] = field(default_factory=dict)
     """Batch digest → our own batch whose holders we count."""
     left: dict[bytes, int] = field(default_factory=dict)
     """Batch digest → transactions that are not final."""
 
-    def add(self, body_id: BodyId, raw: bytes, now_ms: int) -> None:
+    def add(self, body_id: BodyId, raw: bytes, now_ms: int, wanted: bool) -> None:
+        """`wanted`: until it is accepted, so the members must sign."""
         if not self.outgoing:
             self.since_ms = now_ms
         self.outgoing.append((body_id, raw))
+        self.wanted |= wanted
+
+    def next_batch(self) -> tuple[list[tuple[BodyId, bytes]], bool]:
+        """What leaves together, and whether the members are asked to sign for it."""
+        batch, wanted = self.outgoing[: 4 * FLUSH_BODIES], self.wanted
+        self.outgoing = self.outgoing[4 * FLUSH_BODIES :]
+        self.wanted = wanted and bool(self.outgoing)
+        return batch, wanted
 
     def due(self, now_ms: int) -> bool:
         return bool(self.outgoing) and (

@@ -8,7 +8,6 @@ the ledger decides again, at execution, for everybody. Not here: bytes and signa
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import msgspec
 
@@ -35,36 +34,13 @@ from tallystick.node.core.messages import (
     GiveBodies,
     Held,
 )
+from tallystick.node.core.origins import FromClient, FromDisk, FromMember, Origin
 from tallystick.node.core.outcomes import Outcomes
 from tallystick.node.core.ports import VerifyVote, VoteSigner
 from tallystick.node.core.step import Step
 
 _encode = msgspec.msgpack.Encoder().encode
 _BODIES = msgspec.msgpack.Decoder(list[bytes])
-
-
-@dataclass(frozen=True, slots=True)
-class _FromClient:
-    token: int
-    indexes: tuple[int, ...]
-    participant: ParticipantId | None
-
-
-@dataclass(frozen=True, slots=True)
-class _FromMember:
-    sender: NodeId
-    forwarded: tuple[BodyId, ...]
-    """The whole batch that the sender wants us to hold; empty: an answer to our own question."""
-    checked: tuple[BodyId, ...]
-    """What of it is being checked."""
-
-
-@dataclass(frozen=True, slots=True)
-class _FromDisk:
-    batch: bytes
-
-
-_Origin: TypeAlias = _FromClient | _FromMember | _FromDisk
 
 
 @dataclass(slots=True)
@@ -77,7 +53,7 @@ class Intake:
     outcomes: Outcomes = field(default_factory=Outcomes)
     came: list[BodyId] = field(default_factory=list)
     """What this step brought in: `judging` may have waited for it."""
-    _checks: dict[int, _Origin] = field(default_factory=dict)
+    _checks: dict[int, Origin] = field(default_factory=dict)
     _next_check: int = 0
     _checking: int = 0
     """Clients' transactions whose check is under way."""
@@ -123,7 +99,7 @@ class Intake:
             else:
                 fresh.append(index)
         if fresh:
-            origin = _FromClient(submit.token, tuple(fresh), submit.participant)
+            origin = FromClient(submit.token, tuple(fresh), submit.participant)
             self._count_checks(submit.participant, len(fresh))
             step.check(self._begin_check(origin), tuple([submit.bodies[at] for at in fresh]))
 
@@ -132,7 +108,7 @@ class Intake:
         if participant is not None:
             self._checking_of[participant] = self._checking_of.get(participant, 0) + count
 
-    def _begin_check(self, origin: _Origin) -> int:
+    def _begin_check(self, origin: Origin) -> int:
         self._next_check += 1
         self._checks[self._next_check] = origin
         return self._next_check
@@ -159,9 +135,12 @@ class Intake:
             self.outcomes.answer(token, index, accepted(body_id, waiting.batch, batch))
             return
         self.outcomes.answer(token, index, Answer("received", body_id))
-        leaving = any(body_id == each for each, _ in self.forwarding.outgoing)
-        if batch is None and not leaving and self.outcomes.waits_for_acceptance(token):
-            self.forwarding.add(body_id, waiting.body.raw, now_ms)
+        if not self.outcomes.waits_for_acceptance(token):
+            return
+        if any(body_id == each for each, _ in self.forwarding.outgoing):
+            self.forwarding.wanted = True
+        elif batch is None or not batch.asked:
+            self.forwarding.add(body_id, waiting.body.raw, now_ms, wanted=True)
 
     def on_gone(self, token: int) -> None:
         """A client waits no longer: its last answer says how far each of its transactions has come."""
@@ -178,18 +157,18 @@ class Intake:
     ) -> None:
         """The verifier has looked at the bytes; now the certified state is asked."""
         origin = self._checks.pop(token)
-        if isinstance(origin, _FromClient):
+        if isinstance(origin, FromClient):
             self._count_checks(origin.participant, -len(verdicts))
             for index, verdict in zip(origin.indexes, verdicts, strict=True):
                 self._from_client(origin, index, verdict, now_ms)
             # With no other check under way nothing will join this batch soon.
             self.flush(now_ms, step, force=not self._checking)
-        elif isinstance(origin, _FromMember):
+        elif isinstance(origin, FromMember):
             self._from_member(origin, verdicts, now_ms, step)
         else:
             self._from_disk(origin, verdicts, step)
 
-    def _from_client(self, origin: _FromClient, index: int, verdict: Verdict, now_ms: int) -> None:
+    def _from_client(self, origin: FromClient, index: int, verdict: Verdict, now_ms: int) -> None:
         token = origin.token
         if isinstance(verdict, BadBody):
             return self._refuse(token, index, verdict.body_id, verdict.reason, verdict.detail)
@@ -209,7 +188,8 @@ class Intake:
         self.outcomes.wait_for(body_id, token, index)
         if body_id not in self.pool:
             self._wait(verdict, bank, self.signer.node, b"")
-            self.forwarding.add(body_id, verdict.raw, now_ms)
+            wanted = self.outcomes.waits_for_acceptance(token)
+            self.forwarding.add(body_id, verdict.raw, now_ms, wanted)
         else:
             self._tell_so_far(body_id, token, index, now_ms)
         return None
@@ -267,10 +247,8 @@ class Intake:
         every member."""
         forwarding = self.forwarding
         while forwarding.due(now_ms) or (force and forwarding.outgoing):
-            sent = [
-                each for each in forwarding.outgoing[: 4 * FLUSH_BODIES] if each[0] in self.pool
-            ]
-            forwarding.outgoing = forwarding.outgoing[4 * FLUSH_BODIES :]
+            leaving, wanted = forwarding.next_batch()
+            sent = [each for each in leaving if each[0] in self.pool]
             if not sent:
                 continue  # final already, by another way
             ids = tuple([body_id for body_id, _ in sent])
@@ -278,10 +256,10 @@ class Intake:
             digest = batch_digest(ids)
             step.pairs[schema.BATCH + digest] = _encode(raws)
             forwarding.keep(digest, len(ids))
-            forwarding.out[digest] = Batch(ids)
+            forwarding.out[digest] = Batch(ids, wanted)
             for body_id in ids:
                 self._move(body_id, digest, step)
-            step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(Forward(raws)))
+            step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(Forward(raws, wanted)))
             step.durable.received.append(ids)
 
     def _move(self, body_id: BodyId, digest: bytes, step: Step) -> None:
@@ -317,11 +295,11 @@ class Intake:
         `wanted`: what we asked for. An answer is outside the sender's bound, so nothing else is taken from it.
         """
         match BODY_MESSAGE.decode(payload):
-            case Forward(bodies):
-                self._on_forward(sender, bodies, step)
+            case Forward(bodies, sign):
+                self._on_forward(sender, bodies, sign, step)
             case GiveBodies(bodies):
                 asked = tuple([raw for raw in bodies if id_of(raw) in wanted])
-                self._take_in(sender, asked, (), step)
+                self._take_in(sender, asked, (), step, sign=False)
             case AskBodies(ids):
                 have = [self.pool.get(body_id) for body_id in ids]
                 given = tuple([waiting.body.raw for waiting in have if waiting is not None])
@@ -335,11 +313,13 @@ class Intake:
                     if self.outcomes.accept_waiters:
                         self._tell_acceptance(digest, batch)
 
-    def _on_forward(self, sender: NodeId, bodies: tuple[bytes, ...], step: Step) -> None:
+    def _on_forward(
+        self, sender: NodeId, bodies: tuple[bytes, ...], sign: bool, step: Step
+    ) -> None:
         ids = tuple([id_of(raw) for raw in bodies])
         if len(bodies) > self.pool.room_of(sender) - self._forwarded_by.get(sender, 0):
             return step.note("peer-over-its-bound", sender=sender)
-        return self._take_in(sender, bodies, ids, step)
+        return self._take_in(sender, bodies, ids, step, sign)
 
     def _take_in(
         self,
@@ -347,6 +327,7 @@ class Intake:
         bodies: tuple[bytes, ...],
         forwarded: tuple[BodyId, ...],
         step: Step,
+        sign: bool,
     ) -> None:
         """Check what neither waits here nor is being checked."""
         ids = forwarded or tuple([id_of(raw) for raw in bodies])
@@ -356,12 +337,12 @@ class Intake:
             if not self.pool.knows(body_id) and body_id not in self._on_their_way
         }
         if news:
-            origin = _FromMember(sender, forwarded, tuple(news))
+            origin = FromMember(sender, forwarded, tuple(news), sign)
             self._on_their_way.update(news)
             if forwarded:
                 self._forwarded_by[sender] = self._forwarded_by.get(sender, 0) + len(news)
             step.check(self._begin_check(origin), tuple(news.values()))
-        elif forwarded and all(self.pool.knows(body_id) for body_id in forwarded):
+        elif sign and all(self.pool.knows(body_id) for body_id in forwarded):
             self._sign_held(sender, forwarded, step)
 
     def is_on_its_way(self, body_id: BodyId) -> bool:
@@ -369,7 +350,7 @@ class Intake:
         return body_id in self._on_their_way
 
     def _from_member(
-        self, origin: _FromMember, verdicts: tuple[Verdict, ...], now_ms: int, step: Step
+        self, origin: FromMember, verdicts: tuple[Verdict, ...], now_ms: int, step: Step
     ) -> None:
         self._on_their_way.difference_update(origin.checked)
         if origin.forwarded:
@@ -380,7 +361,8 @@ class Intake:
         fresh = self._news(timely)
         if fresh:
             digest = batch_digest([body.body_id for body in fresh])
-            step.pairs[schema.BATCH + digest] = _encode([body.raw for body in fresh])
+            rows = step.pairs if origin.sign else step.later
+            rows[schema.BATCH + digest] = _encode([body.raw for body in fresh])
             self._wait_for_all(fresh, origin.sender, digest)
         if len(good) != len(verdicts):
             step.note("bad-bodies", sender=origin.sender, bad=len(verdicts) - len(good))
@@ -389,7 +371,7 @@ class Intake:
         if len(timely) != len(good):
             return step.note("too-far-bodies", sender=origin.sender, bad=len(good) - len(timely))
         seen = {body.body_id for body in timely}
-        if origin.forwarded and all(
+        if origin.sign and all(
             body_id in seen or self.pool.knows(body_id) for body_id in origin.forwarded
         ):
             self._sign_held(origin.sender, origin.forwarded, step)
@@ -460,10 +442,10 @@ class Intake:
     def restart(self, step: Step) -> None:
         """Every durable batch is checked and waited for again."""
         for key, value in list(self.ledger.store.scan(schema.BATCH)):
-            origin = _FromDisk(key[len(schema.BATCH) :])
+            origin = FromDisk(key[len(schema.BATCH) :])
             step.check(self._begin_check(origin), tuple(_BODIES.decode(value)))
 
-    def _from_disk(self, origin: _FromDisk, verdicts: tuple[Verdict, ...], step: Step) -> None:
+    def _from_disk(self, origin: FromDisk, verdicts: tuple[Verdict, ...], step: Step) -> None:
         fresh = self._news([verdict for verdict in verdicts if isinstance(verdict, CheckedBody)])
         if fresh:
             self._wait_for_all(fresh, self.signer.node, origin.batch)
@@ -475,6 +457,6 @@ class Intake:
         """The oldest once more, until ordered or past their deadline; the number of arrival up to which that was all."""
         raws, up_to = self.pool.oldest(arrived_before, count)
         for at in range(0, len(raws), 4 * FLUSH_BODIES):
-            forward = Forward(tuple(raws[at : at + 4 * FLUSH_BODIES]))
+            forward = Forward(tuple(raws[at : at + 4 * FLUSH_BODIES]), sign=False)
             step.hearsay(Channel.BODIES, BODY_MESSAGE.encode(forward), to)
         return up_to

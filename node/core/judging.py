@@ -80,6 +80,11 @@ class Judging:
     def waits(self) -> bool:
         return bool(self._parked)
 
+    @property
+    def lacks(self) -> bool:
+        """Bodies or blocks are to be asked for, now or later."""
+        return bool(self.wanted_bodies or self.wanted_blocks)
+
     def hold(self, link: Link, data: BlockData, *, needed: bool) -> None:
         """`needed`: we vote for it, are to judge it, or asked for it."""
         if len(self.uncommitted) < (UNCOMMITTED_MAX if needed else HEARSAY_MAX):
@@ -242,7 +247,7 @@ class Judging:
         self, now_ms: int, peers: list[NodeId], is_on_its_way: Callable[[BodyId], bool]
     ) -> tuple[NodeId, tuple[BodyId, ...], tuple[Link, ...]] | None:
         """(whom, bodies, blocks) to ask for now; the next member each time."""
-        if not peers or not (self.wanted_bodies or self.wanted_blocks):
+        if not peers or not self.lacks:
             return None
         ids = self._bodies_to_ask_for(now_ms, is_on_its_way) if now_ms >= self._ask_ms else []
         links = [link for link, at_ms in self.wanted_blocks.items() if at_ms <= now_ms]
@@ -289,6 +294,8 @@ class Judging:
 
     @property
     def deadline_ms(self) -> int | None:
+        if not (self._parked or self.lacks):
+            return None  # almost always, and asked after every event
         moments = [parked.wake_ms for parked in self._parked.values() if parked.wake_ms is not None]
         if self.wanted_bodies:
             moments.append(self._ask_ms)

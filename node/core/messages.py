@@ -20,9 +20,11 @@ Id = Annotated[BodyId, Meta(min_length=32, max_length=32)]
 
 
 class Forward(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=1):
-    """The sender's clients handed these in: hold them, and sign that you do."""
+    """The sender's clients handed these in, or have waited for long: hold them until they are ordered."""
 
     bodies: Annotated[tuple[Raw, ...], Meta(max_length=bounds.BODIES_PER_FRAME_MAX)]
+    sign: bool = True
+    """Say with a signature that you have a durable copy of all of them: somebody waits for that."""
 
 
 class Held(Struct, array_like=True, frozen=True, forbid_unknown_fields=True, tag=2):

@@ -32,6 +32,11 @@ class QuorumReads:
         """A reader came."""
         self._waiting[token] = self._round + 1
 
+    @property
+    def waits(self) -> bool:
+        """Is there a reader?"""
+        return bool(self._waiting)
+
     def forget(self, token: int) -> None:
         """Nobody waits for this answer any more."""
         self._waiting.pop(token, None)

@@ -10,7 +10,6 @@ from typing import assert_never
 
 from tallystick.consensus import api
 from tallystick.network.proofs.certificates import Certificate
-from tallystick.network.wire import bounds
 from tallystick.network.wire.faults import InvariantError, Refused
 from tallystick.network.wire.frames import Channel, unpack
 from tallystick.network.wire.genesis import Genesis
@@ -55,6 +54,7 @@ from tallystick.node.core.messages import (
     Blocks,
     GiveBlockData,
 )
+from tallystick.node.core.peers import Peers
 from tallystick.node.core.ports import GuardRecord, Store, VerifyVote, VoteSigner
 from tallystick.node.core.proposing import Proposing
 from tallystick.node.core.quorum_reads import QuorumReads
@@ -98,18 +98,17 @@ class Replica:
         self._evidence = EvidenceKept(store)
         self.reads = QuorumReads(now_ms)
         self.pool = pool
-        self.peers_up: set[NodeId] = set()
-        self._sources: list[NodeId] = []
-        """Who may have final blocks: everybody connected whose number is a member's, of whatever epoch."""
+        self.peers = Peers()
         self.halted: str | None = None
         self.moments = Moments.of(self.me, self.ledger.members.ids, self.ledger.height, now_ms)
         self._token = 0
         self._durable: dict[int, Durable] = {}
+        self._later: dict[bytes, bytes | None] = {}
         self._catch_up_checks: dict[int, list[CheckedBody | None]] = {}
         self._send_on_ms = now_ms + SEND_ON_MS
         self._arrived = 0
         self._started = False
-        self._work = api.WorkWaiting(0, 0, 0)
+        self._work = (0, 0, 0)
         self._store = store
         self._step = Step()
         self._guard_to_repeat = guard_to_repeat(self.ledger, guard)
@@ -120,7 +119,7 @@ class Replica:
 
     def handle(self, event: Event, now_ms: int) -> Effects:
         """Hear one event. A broken invariant of ours is reported as `Halt`; afterwards nothing is signed any more."""
-        step = self._step = Step()
+        step = self._step = Step(later=self._later)
         if self.halted is not None:
             return Effects()
         try:
@@ -133,9 +132,12 @@ class Replica:
             halt = Step()
             halt.halt(self.halted)
             return halt.effects(self._token, now_ms)
-        step.pairs.update(self.ledger.drain())
-        step.after.extend(self.intake.outcomes.drain())
+        if self.ledger.unsaved:
+            step.pairs.update(self.ledger.drain())
+        if self.intake.outcomes.replies:
+            step.after.extend(self.intake.outcomes.drain())
         if step.must_persist:
+            step.take_along()
             self._token += 1
             self._store.stage(step.pairs)
             self._durable[self._token] = step.durable
@@ -146,6 +148,7 @@ class Replica:
         """The engine of the ledger's epoch."""
         ledger = self.ledger
         self._epoch = ledger.members.epoch
+        self.peers.epoch_of(ledger.members.ids)
         self.fairness = Fairness.of(self.pool, ledger.genesis.parameters)
         setup = setup_of(ledger, self.me)
         self._engine = engine_of(ledger.genesis.engine, setup, self._crypto, restored, now_ms)
@@ -158,9 +161,9 @@ class Replica:
         self._begin(next_epoch(self.ledger, guard), now_ms)
         forget_epoch(self.ledger, self.judging, self.pool, self.intake.forwarding)
         self.moments = Moments.of(self.me, self.ledger.members.ids, self.ledger.height, now_ms)
-        self._work = api.WorkWaiting(0, 0, 0)
+        self._work = (0, 0, 0)
         step.note("epoch", epoch=self._epoch, votes=self.votes)
-        for peer in self._members_up():
+        for peer in self.peers.members:
             self.moments.up(peer)
             self._drive(api.PeerUp(peer), now_ms)
         self._drive(api.Tick(), now_ms)
@@ -168,7 +171,7 @@ class Replica:
     @property
     def votes(self) -> bool:
         """Whether this node is a member in the present epoch."""
-        return self.me in self.ledger.members
+        return self.me in self.ledger.members.vote_keys
 
     def _start(self, now_ms: int) -> None:
         self._started = True
@@ -202,8 +205,7 @@ class Replica:
             case PeerUp(peer):
                 self._on_peer_up(peer, now_ms)
             case PeerDown(peer):
-                self.peers_up.discard(peer)
-                self._peers_changed()
+                self.peers.left(peer)
                 if peer in self.ledger.members:
                     self.moments.down(peer, now_ms)
                     self._drive(api.PeerDown(peer), now_ms)
@@ -220,17 +222,18 @@ class Replica:
             intake.came.clear()
             if judging.waits or self.catch_up.behind:
                 self._retry_judging(now_ms)
-        work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
-        while work != self._work:
+        pool = self.pool
+        while (work := (pool.ready, pool.owed, pool.arrived)) != self._work:
             self._work = work
-            self._drive(work, now_ms)
-            work = api.WorkWaiting(self.pool.ready, self.pool.owed, self.pool.arrived)
+            self._drive(api.WorkWaiting(*work), now_ms)
         intake.flush(now_ms, self._step)
-        self._serve_readers(now_ms)
+        if self.reads.waits:
+            self._serve_readers(now_ms)
         if not self.votes and not self.catch_up.wants:
             self.catch_up.poll(now_ms + BYSTANDER_POLL_MS)
-        peers, sources, step = self._members_up(), self._sources, self._step
-        ask_for_missing(judging, self.catch_up, intake.is_on_its_way, now_ms, peers, sources, step)
+        if judging.lacks or self.catch_up.wants:
+            peers, on_its_way = (self.peers.members, self.peers.sources), intake.is_on_its_way
+            ask_for_missing(judging, self.catch_up, on_its_way, now_ms, *peers, self._step)
 
     def _serve_readers(self, now_ms: int) -> None:
         round_ = self.reads.round_due(now_ms, self.ledger.members.epoch)
@@ -246,7 +249,7 @@ class Replica:
         if now_ms >= self._send_on_ms:
             self._send_on_ms = now_ms + SEND_ON_MS
             leader = self._engine.status().leader
-            if leader in self.peers_up:
+            if leader in self.peers.up:
                 up_to = self.intake.send_on(leader, self._arrived, SEND_ON_COUNT, self._step)
                 self.fairness.sent_on(up_to)
             self._arrived = self.pool.arrived
@@ -261,8 +264,7 @@ class Replica:
             self._drive(event, now_ms)
 
     def _on_peer_up(self, peer: NodeId, now_ms: int) -> None:
-        self.peers_up.add(peer)
-        self._peers_changed()
+        self.peers.came(peer)
         self.moments.up(peer)
         if peer in self.ledger.members:
             self._drive(api.PeerUp(peer), now_ms)
@@ -285,7 +287,7 @@ class Replica:
             channel, payload = unpack(frame)
             if channel is Channel.CATCH_UP:
                 self._on_catch_up(peer, payload, now_ms)
-            elif peer not in self.ledger.members:
+            elif peer not in self.ledger.members.vote_keys:
                 step.note("observer-off-its-channel", peer=peer)
             elif not self.votes:
                 pass  # nothing is signed, so nothing is heard but final blocks
@@ -441,21 +443,15 @@ class Replica:
     # -- questions -----------------------------------------------------------------------------------------------------
 
     def _deadline_ms(self) -> int:
-        moments = [self._engine.deadline_ms, self._send_on_ms, self.intake.forwarding.deadline_ms]
-        moments.append(self.reads.deadline_ms)
-        if self._members_up():  # nobody to ask, nothing to wake up for
-            moments.append(self.judging.deadline_ms)
-        if self._sources:
-            moments.append(self.catch_up.deadline_ms if self.catch_up.wants else None)
-        return min(moment for moment in moments if moment is not None)
-
-    def _members_up(self) -> list[NodeId]:
-        """Whom we may ask: observers have nothing of their own."""
-        return sorted(self.peers_up & set(self.ledger.members.ids))
-
-    def _peers_changed(self) -> None:
-        """Kept rather than asked for: after every event somebody wants to know."""
-        self._sources = sorted(peer for peer in self.peers_up if peer <= bounds.MEMBER_ID_MAX)
+        catch_up, judging = self.catch_up, self.judging
+        waits = (
+            self.intake.forwarding.deadline_ms,
+            self.reads.deadline_ms if self.reads.waits else None,
+            judging.deadline_ms if self.peers.members else None,  # nobody to ask, nothing to do
+            catch_up.deadline_ms if self.peers.sources and catch_up.wants else None,
+        )
+        at_ms = min(self._engine.deadline_ms, self._send_on_ms)
+        return min([at_ms, *[each for each in waits if each is not None]])
 
     @property
     def has_room(self) -> bool:
@@ -467,12 +463,12 @@ class Replica:
         """False once another member leads that we follow: between two leaders, nobody has been handed anything yet. False
         without a quorum, too: nobody is led, and nobody could take over."""
         engine = self._engine.status()
-        if len(self._members_up()) + 1 < self.ledger.members.quorum:
+        if len(self.peers.members) + 1 < self.ledger.members.quorum:
             return False
         return engine.leader == self.me or not engine.active
 
     def status(self) -> NodeStatus:
         engine, pool_size, moments = self._engine.status(), len(self.pool), self.moments
-        here = (self.judging, self.catch_up, self._members_up(), self.halted)
-        parts = (self.me, self.ledger, pool_size, self.peers_up, moments, self.catch_up)
+        here = (self.judging, self.catch_up, self.peers.members, self.halted)
+        parts = (self.me, self.ledger, pool_size, self.peers.up, moments, self.catch_up)
         return status_of(*parts, engine, around(engine.waiting, moments, *here), self.halted)

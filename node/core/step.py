@@ -35,6 +35,8 @@ class Durable:
 @dataclass(slots=True)
 class Step:
     pairs: dict[bytes, bytes | None] = field(default_factory=dict)
+    later: dict[bytes, bytes | None] = field(default_factory=dict)
+    """Rows that nothing claims yet: they need no write of their own. Shared by all steps until one takes them along."""
     guard: bytes | None = None
     after: list[Outgoing] = field(default_factory=list)
     now: list[Immediate] = field(default_factory=list)
@@ -58,6 +60,12 @@ class Step:
 
     def note(self, name: str, **facts: object) -> None:
         self.trace.append(TraceEvent(name, facts))
+
+    def take_along(self) -> None:
+        """Rows of earlier steps become durable with this one, unless it deletes them."""
+        if self.later:
+            self.pairs = self.later | self.pairs
+            self.later.clear()
 
     @property
     def must_persist(self) -> bool:

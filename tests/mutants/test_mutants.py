@@ -3,7 +3,7 @@
 import pytest
 
 from tallystick.network.wire.faults import InvariantError
-from tests.mutants import absences, accusers, epochs, joining, sealed_rows
+from tests.mutants import absences, accusers, epochs, holding, joining, sealed_rows
 from tests.mutants.engines import MUTANTS
 from tests.mutants.planted import Killer, Mutant
 from tests.sim.checkers import Violation
@@ -56,4 +56,5 @@ def test_the_bugs_that_this_design_must_not_have_are_all_planted() -> None:
         *joining.JOINING,
         *absences.ABSENCES,
         *epochs.EPOCHS,
+        *holding.HOLDING,
     }

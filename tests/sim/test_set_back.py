@@ -10,7 +10,7 @@ from tests.sim.world import World
 def played() -> World:
     """A calm network in which member 2's machine is set back now and then; it stays down afterwards."""
     plan = replace(
-        plan_of(1), members=4, hostile={2: SET_BACK}, faults=(), weather=FAIR, chaos_ms=6_000
+        plan_of(3), members=4, hostile={2: SET_BACK}, faults=(), weather=FAIR, chaos_ms=6_000
     )
     play = Play(plan)
     play.chaos()

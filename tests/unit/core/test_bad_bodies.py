@@ -256,5 +256,5 @@ def held(lab: Lab, digest: bytes) -> bytes:
 def test_the_encodings_of_this_file_are_the_real_ones(lab: Lab) -> None:
     """The oversized frame above is built by hand: with a body at the bound it is taken."""
     raw = bytes(bounds.TRANSACTION_BYTES_MAX)
-    payload = b"\x92\x01\x91\xc5" + len(raw).to_bytes(2, "big") + raw
+    payload = b"\x93\x01\x91\xc5" + len(raw).to_bytes(2, "big") + raw + b"\xc3"
     assert BODY_MESSAGE.encode(Forward((raw,))) == payload

@@ -35,4 +35,4 @@ def test_what_a_member_keeps_from_the_leader_alone_costs_the_leader_nothing() ->
     assert not [note for node in (1, 2) for note in lab.box(node).notes("unfair")]
     assert [lab.core(node).status().view for node in (0, 1, 2)] == [0, 0, 0]
     assert lab.core(0).ledger.members.quorum == 3
-    assert NodeId(3) not in lab.core(0).peers_up
+    assert NodeId(3) not in lab.core(0).peers.up
