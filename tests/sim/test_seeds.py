@@ -31,7 +31,7 @@ REGRESSIONS = ROOT / "tests" / "regressions" / "seeds.txt"
 
 CHUNK = 10
 DEFAULT: list[tuple[Engine, int]] = [
-    *[("pbft", first) for first in range(1, 201, CHUNK)],
+    *[("pbft", first) for first in range(1, 161, CHUNK)],
     *[("pbft", first) for first in range(LATER_FROM, LATER_FROM + 30, CHUNK)],
     *[("raft", first) for first in range(1, 81, CHUNK)],
     ("pbft", ASKING_FROM),
@@ -40,11 +40,11 @@ DEFAULT: list[tuple[Engine, int]] = [
     *[("raft", first) for first in range(CHANGING_FROM, CHANGING_FROM + 20, CHUNK)],
 ]
 CAMPAIGN: list[tuple[Engine, int]] = [
-    *[("pbft", first) for first in range(2_001, 3_001, 50)],
+    *[("pbft", first) for first in range(2_001, 2_601, 50)],
     *[("pbft", first) for first in range(LATER_FROM + 100, LATER_FROM + 300, 50)],
     *[("raft", first) for first in range(2_001, 2_601, 50)],
-    *[("pbft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 250, 50)],
-    *[("raft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 250, 50)],
+    *[("pbft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 150, 50)],
+    *[("raft", first) for first in range(CHANGING_FROM + 50, CHANGING_FROM + 150, 50)],
 ]
 
 
