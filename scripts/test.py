@@ -1,7 +1,7 @@
 """Everything that must be true before a change lands, in one run: style, types, layers, then the tests.
 
 The checkers come first since they take seconds. pytest comes last, so that its closing line is the last line of the run.
-`--all` adds the long campaigns (`-m campaign` and 1,800 more simulator seeds of both engines).
+`--all` adds the long campaigns (`-m campaign` and 1,600 more simulator seeds of both engines).
 """
 
 import argparse

@@ -14,6 +14,7 @@ from tests.e2e.test_smoke import verify, wallet_of
 from local_network import LocalNetwork, tallystick
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(180)
 async def test_a_payment_that_was_lost_on_the_way_is_proven_never_to_settle(
     network: LocalNetwork, tmp_path: Path

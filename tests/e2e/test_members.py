@@ -87,7 +87,8 @@ def wait_for_epoch(network: LocalNetwork, epoch: int, names: list[str]) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("engine", [pytest.param("pbft", marks=pytest.mark.campaign), "raft"])
+@pytest.mark.campaign
+@pytest.mark.parametrize("engine", ["pbft", "raft"])
 async def test_a_lost_machine_is_replaced_while_the_others_pay_on(
     engine: str, tmp_path: Path
 ) -> None:
