@@ -15,7 +15,7 @@ from tallystick.network.wire.frames import Channel, pack, unpack
 from tallystick.network.wire.ids import NodeId
 from tallystick.network.wire.transactions import Bytes32, Chain
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Of everything that nodes say to each other. Nodes of different versions refuse each other in words."""
 
 OBSERVER_ID_MIN = 1_000

@@ -18,6 +18,7 @@ from tallystick.network.session import (
     BACK_OFF_MS_MAX,
     BACK_OFF_MS_MIN,
     OBSERVER_ID_MIN,
+    PROTOCOL_VERSION,
     REFUSAL_CHARACTERS_MAX,
     Hello,
     Refusal,
@@ -37,7 +38,13 @@ GENESIS = bytes(range(32))
 
 
 def hello(node: int = 2, **changes: object) -> Hello:
-    facts = {"version": 1, "chain": 7, "genesis_hash": GENESIS, "node": node, "role": 0}
+    facts = {
+        "version": PROTOCOL_VERSION,
+        "chain": 7,
+        "genesis_hash": GENESIS,
+        "node": node,
+        "role": 0,
+    }
     return Hello(**{**facts, **changes})  # type: ignore[arg-type]
 
 
@@ -77,7 +84,8 @@ def test_two_nodes_of_one_network_have_no_objection() -> None:
 @pytest.mark.parametrize(
     ("theirs", "words"),
     [
-        (hello(version=2), "protocol version"),
+        (hello(version=PROTOCOL_VERSION + 1), "protocol version"),
+        (hello(version=PROTOCOL_VERSION - 1), "protocol version"),
         (hello(chain=8), "chain 8"),
         (hello(genesis_hash=bytes(32)), "genesis 0000000000000000"),
         (hello(3), "you say you are node 3"),
