@@ -41,7 +41,8 @@ _FLAGS: Final = {
     decisions.WRONG_KEYS.reason: BYTES_ONLY,
     decisions.ID_TAKEN.reason: ID_TAKEN,
 }
-"""The outcomes that come before an id can be taken."""
+TAKES_NO_ID: Final = frozenset(_FLAGS)
+"""Reasons of the outcomes that come before an id can be taken: they consume a body alone."""
 
 
 def consume(block: BlockInput, made: Sequence[Decision]) -> tuple[dict[int, bytes], list[bytes]]:
@@ -129,9 +130,8 @@ class _Closing:
             return False
         begin = self.peaks.size
         end = min(opened.count, begin + self._left)
-        again = min(
-            begin, 1
-        )  # the last one hashed before, so that entries ascend across blocks, too
+        # The last one hashed before comes along, so that entries are seen to ascend across blocks, too.
+        again = min(begin, 1)
         leaves = self._state.consumed(self.oldest_ms, begin - again, end)
         invariant(
             len(leaves) == end - begin + again and all(map(_is_entry, map(len, leaves))),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from tallystick.contracts import decisions
+from tallystick.contracts.consumption import TAKES_NO_ID
 from tallystick.network.proofs.certificates import Certificate
 from tallystick.network.proofs.merkle import leaf_hash, root_of
 from tallystick.network.proofs.receipts import OUTCOME, Outcome
@@ -25,13 +25,11 @@ from tallystick.node.core.layers import Pairs
 from tallystick.node.core.ledger import BlockRecord, Ledger
 from tallystick.node.core.messages import AskOutlines, BlockOutline, Outlines
 
-ALONE = frozenset(
-    (decisions.UNKNOWN_ACCOUNT.reason, decisions.WRONG_KEYS.reason, decisions.ID_TAKEN.reason)
-)
-"""Outcomes that consume a body without taking its (account, id), as `contracts.consumption` decides."""
-
 RUN_READ_BYTES = 256 * 1024
 """A run closes after the block that brings what was read for it to this: 2 to 4 ms of the serving node."""
+
+BLOCK_BYTES = 700
+"""About what a block has beside its transactions and outcomes: header, result, certificate."""
 
 RUN_BLOCKS_MAX = 64
 """And at this many blocks, once the last one has a certificate of its own."""
@@ -55,7 +53,7 @@ def body_ids_of(record: BlockRecord) -> list[bytes]:
 def blanked(record: BlockRecord) -> BlockRecord:
     """The record without its transactions, but for those that took no id."""
     kept = [
-        raw if OUTCOME.decode(encoded).reason in ALONE else _BLANK
+        raw if OUTCOME.decode(encoded).reason in TAKES_NO_ID else _BLANK
         for raw, encoded in zip(record.bodies, record.outcomes, strict=True)
     ]
     return replace(record, bodies=tuple(kept))
@@ -69,7 +67,7 @@ def outline_of(record: BlockRecord) -> BlockOutline:
     alone = [
         raw
         for raw, encoded in zip(record.bodies, record.outcomes, strict=True)
-        if OUTCOME.decode(encoded).reason in ALONE
+        if OUTCOME.decode(encoded).reason in TAKES_NO_ID
     ]
     return BlockOutline(record.header, record.result, record.outcomes, tuple(alone))
 
@@ -87,8 +85,8 @@ def outlines_from(ledger: Ledger, asked: AskOutlines, run_bytes_max: int) -> tup
         if record is None:
             break
         outline = outline_of(record)
-        read += 700 + sum(map(len, record.bodies)) + sum(map(len, record.outcomes))
-        size += 700 + sum(map(len, outline.alone)) + sum(map(len, record.outcomes))
+        read += BLOCK_BYTES + sum(map(len, record.bodies)) + sum(map(len, record.outcomes))
+        size += BLOCK_BYTES + sum(map(len, outline.alone)) + sum(map(len, record.outcomes))
         if size > run_bytes_max:
             break
         blocks.append(outline)
@@ -120,7 +118,7 @@ def check_outline(outline: BlockOutline) -> list[Outcome]:
         (height, index) for index in range(len(outcomes))
     ]:
         raise _false(f"the outcomes of block {height} name other places")
-    wanted = [outcome.body_id for outcome in outcomes if outcome.reason in ALONE]
+    wanted = [outcome.body_id for outcome in outcomes if outcome.reason in TAKES_NO_ID]
     if [body_id(raw) for raw in outline.alone] != wanted:
         raise _false(f"the transactions of block {height} that took no id are others")
     return outcomes
@@ -133,7 +131,7 @@ def rows_of(outline: BlockOutline, outcomes: Sequence[Outcome], certificate: Cer
     alone = iter(outline.alone)
     for index, outcome in enumerate(outcomes):
         place = schema.place(height, index)
-        if outcome.reason in ALONE:
+        if outcome.reason in TAKES_NO_ID:
             raw = next(alone)
             until = decode(raw).valid_until_ms
             rows[schema.REFUSED + outcome.body_id] = place + until.to_bytes(8, "big")

@@ -8,6 +8,7 @@ the link table names, so one fault gives one finding). Not here: execution (`rep
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from tallystick.contracts.consumption import TAKES_NO_ID
 from tallystick.contracts.state import account_key
 from tallystick.network.proofs.merkle import Log, root_of
 from tallystick.network.proofs.merkle import leaf_hash as tree_leaf
@@ -21,7 +22,7 @@ from tallystick.network.wire.membership import EPOCH_MEMBERS
 from tallystick.network.wire.transactions.codec import body_id
 from tallystick.node.core import schema
 from tallystick.node.core.ledger import BlockRecord, Ledger
-from tallystick.node.core.outlines import ALONE, is_whole
+from tallystick.node.core.outlines import is_whole
 from tallystick.node.core.ports import Store
 from tallystick.node.storage.memory import MemoryStore
 from tallystick.node.upkeep.epochs import Epochs
@@ -201,7 +202,7 @@ class Walk:
             outcomes = [OUTCOME.decode(encoded) for encoded in record.outcomes]
             kept = [raw or None for raw in record.bodies]
             if any(
-                raw is None and each.reason in ALONE
+                raw is None and each.reason in TAKES_NO_ID
                 for raw, each in zip(kept, outcomes, strict=True)
             ):
                 self._fault(height, "a transaction that took no id is missing", Level.MERKLE)
@@ -215,7 +216,7 @@ class Walk:
     def _consumed(self, height: int, index: int, outcome: Outcome) -> None:
         """The row that says that this transaction can never be ordered again, where a reader looks for its place."""
         place = schema.place(height, index)
-        if outcome.reason in ALONE:
+        if outcome.reason in TAKES_NO_ID:
             self.refused += 1
             key, length = schema.REFUSED + outcome.body_id, 12
             wanted = place
