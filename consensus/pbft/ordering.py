@@ -274,8 +274,8 @@ def on_vote(state: PbftState, sender: NodeId, vote: Vote) -> None:
 def count(state: PbftState, now_ms: int) -> None:
     """Turn votes into certificates: prepared ones into COMMIT votes, commit ones into final blocks."""
     if state.active:
-        open_ = [each for each in state.accepted.items() if each[0] not in state.prepared]
-        for height, link in open_:
+        waiting = [each for each in state.accepted.items() if each[0] not in state.prepared]
+        for height, link in waiting:
             certificate = state.quorum_certificate(Phase.PREPARE, state.view, height, link)
             if certificate is not None:
                 _on_prepared(state, certificate)

@@ -166,9 +166,8 @@ class PbftState:
 
     @property
     def leads(self) -> bool:
-        members = self.members
         return (
-            members[self.view % len(members)] == self.setup.me
+            self.leader_of(self.view) == self.setup.me
             and self.active
             and self.may_lead
             and self.may_sign

@@ -6,7 +6,7 @@ Not here: what is lacking (`judging`, `catch_up`), what an answer is worth.
 from collections.abc import Callable
 
 from tallystick.network.wire.frames import Channel
-from tallystick.network.wire.ids import BodyId, NodeId
+from tallystick.network.wire.ids import BodyId
 from tallystick.node.core.catch_up import CatchUp
 from tallystick.node.core.judging import Judging
 from tallystick.node.core.messages import (
@@ -15,6 +15,7 @@ from tallystick.node.core.messages import (
     AskBlockData,
     AskBodies,
 )
+from tallystick.node.core.peers import Peers
 from tallystick.node.core.step import Step
 
 
@@ -23,13 +24,12 @@ def ask_for_missing(
     catch_up: CatchUp,
     is_on_its_way: Callable[[BodyId], bool],
     now_ms: int,
-    peers: list[NodeId],
-    sources: list[NodeId],
+    peers: Peers,
     step: Step,
 ) -> None:
-    """Whatever is due to be asked for now. `peers`: connected members, ascending. `sources`: everybody connected who has, or
-    had, or will have a vote: final blocks prove themselves, and our own members may have left meanwhile."""
-    wants = judging.wants(now_ms, peers, is_on_its_way)
+    """Whatever is due to be asked for now. Final blocks prove themselves, and our own members may have left meanwhile: of
+    those, every source is asked."""
+    wants = judging.wants(now_ms, peers.members, is_on_its_way)
     if wants is not None:
         peer, ids, links = wants
         if ids:
@@ -37,6 +37,6 @@ def ask_for_missing(
         for link in links:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(AskBlockData(link)), peer)
     if catch_up.wants:
-        asked = catch_up.ask(now_ms, sources)
+        asked = catch_up.ask(now_ms, peers.sources)
         if asked is not None:
             step.hearsay(Channel.CATCH_UP, CATCH_UP_MESSAGE.encode(asked[1]), asked[0])

@@ -232,8 +232,8 @@ class Replica:
         if not self.votes and not self.catch_up.wants:
             self.catch_up.poll(now_ms + BYSTANDER_POLL_MS)
         if judging.lacks or self.catch_up.wants:
-            peers, on_its_way = (self.peers.members, self.peers.sources), intake.is_on_its_way
-            ask_for_missing(judging, self.catch_up, on_its_way, now_ms, *peers, self._step)
+            on_its_way, step = intake.is_on_its_way, self._step
+            ask_for_missing(judging, self.catch_up, on_its_way, now_ms, self.peers, step)
 
     def _serve_readers(self, now_ms: int) -> None:
         round_ = self.reads.round_due(now_ms, self.ledger.members.epoch)
