@@ -83,7 +83,7 @@ def receipt_to_bytes(receipt: Receipt) -> bytes:
 
 def receipt_from_bytes(data: bytes) -> Receipt:
     """The receipt of a file, or `Refused` with OVERSIZED, MALFORMED or NON_CANONICAL."""
-    receipt = receipt_from_document(_json_of(data))
+    receipt = receipt_from_document(json_of(data))
     if receipt_to_bytes(receipt) != data:
         raise Refused(RejectReason.NON_CANONICAL, "the file is not the one text of its receipt")
     return receipt
@@ -97,7 +97,7 @@ def absence_to_bytes(absence: Absence) -> bytes:
 
 def absence_from_bytes(data: bytes) -> Absence:
     """The absence of a file, as strict as a receipt's."""
-    absence = absence_from_document(_json_of(data))
+    absence = absence_from_document(json_of(data))
     if absence_to_bytes(absence) != data:
         raise Refused(RejectReason.NON_CANONICAL, "the file is not the one text of its absence")
     return absence
@@ -138,8 +138,8 @@ def receipt_from_document(document: object) -> Receipt:
     return receipt
 
 
-def _json_of(data: bytes) -> object:
-    """The document of a file, within its bounds."""
+def json_of(data: bytes) -> object:
+    """The document of a proof's file, within the bounds of all of them, or `Refused` with OVERSIZED or MALFORMED."""
     if len(data) > bounds.RECEIPT_BYTES_MAX:
         raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bounds.RECEIPT_BYTES_MAX)
     if data.count(b"[") + data.count(b"{") > OPENINGS_MAX:

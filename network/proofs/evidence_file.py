@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from tallystick.network.proofs.document import OPENINGS_MAX, from_document, to_document
+from tallystick.network.proofs.document import from_document, json_of, to_document
 from tallystick.network.proofs.evidence import Evidence, Kind, verify_evidence
 from tallystick.network.proofs.members import MemberSet
 from tallystick.network.proofs.receipts import EpochStep
@@ -82,15 +82,7 @@ def evidence_from_document(document: object) -> EvidenceFile:
 
 def evidence_from_bytes(data: bytes) -> EvidenceFile:
     """The evidence of a file, or `Refused` with OVERSIZED, MALFORMED or NON_CANONICAL. White space is free, nothing else is."""
-    if len(data) > bounds.RECEIPT_BYTES_MAX:
-        raise Refused(RejectReason.OVERSIZED, bytes=len(data), bytes_max=bounds.RECEIPT_BYTES_MAX)
-    if data.count(b"[") + data.count(b"{") > OPENINGS_MAX:
-        raise Refused(RejectReason.MALFORMED, "the file opens more objects than evidence has")
-    try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refused(RejectReason.MALFORMED, f"not JSON: {error}") from None
-    file = evidence_from_document(document)
+    file = evidence_from_document(json_of(data))
     if msgspec.json.format(data, indent=-1) != msgspec.json.encode(evidence_to_document(file)):
         raise Refused(
             RejectReason.NON_CANONICAL, "a key stands twice or out of order, or a text is escaped"
