@@ -8,7 +8,7 @@ import typer
 from tallystick.network.wire.faults import InvariantError, OperationalError
 from tallystick.network.wire.genesis import Genesis
 from tallystick.node.cli.ledger_client import NodeClient
-from tallystick.node.cli.ledger_tools import Display, hold, keys_of, told
+from tallystick.node.cli.ledger_tools import Display, hold, keys_of, ledger_of, told
 from tallystick.node.cli.operate import settings_of
 from tallystick.node.cli.output import fail, say
 from tallystick.node.compose import links_of
@@ -17,7 +17,6 @@ from tallystick.node.preflight import genesis_of
 from tallystick.node.runtime.clock import WallClock
 from tallystick.node.runtime.telemetry import configure_logging
 from tallystick.node.storage.guard_file import GuardFile
-from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.backing_up import BackupWriter
 from tallystick.node.upkeep.findings import EXIT_DIVERGED, Level, Progress
 from tallystick.node.upkeep.manifest import Manifest
@@ -25,7 +24,6 @@ from tallystick.node.upkeep.peers import PeerBlocks
 from tallystick.node.upkeep.repairing import Node, Repaired, repair
 from tallystick.node.upkeep.restoring import Restored, restore
 from tallystick.node.upkeep.segments import BACKED_UP, SEGMENT_BYTES
-from tallystick.node.upkeep.stores import open_ledger
 
 SIGNED_BEFORE = (
     "this node's guard has signed before, so it is ahead of what was restored, and `tallystick node run` will refuse:"
@@ -146,20 +144,11 @@ def _backed_up(
         for rows in client.rows():
             writer.add(rows)
         return writer.finish()
-    if (sentence := unfinished(settings.data)) is not None:
-        raise OperationalError(sentence)
-    held = hold(settings.data)
-    try:
-        store = open_ledger(settings.data, keys_of(settings), held)
-        try:
-            writer = BackupWriter(to, genesis, display)
-            for rows in store.export(BACKED_UP, SEGMENT_BYTES):
-                writer.add(rows)
-            return writer.finish()
-        finally:
-            store.close()
-    finally:
-        held.release()
+    with ledger_of(settings) as store:
+        writer = BackupWriter(to, genesis, display)
+        for rows in store.export(BACKED_UP, SEGMENT_BYTES):
+            writer.add(rows)
+        return writer.finish()
 
 
 def restore_ledger(source: Path, config: Path, level: str, as_json: bool) -> None:

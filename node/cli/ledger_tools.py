@@ -18,6 +18,7 @@ from tallystick.node.config import ConfigError, NodeConfig, load_config
 from tallystick.node.storage.folder_lock import FolderLock
 from tallystick.node.storage.key_encryption import open_keys
 from tallystick.node.storage.opening import NodeStore
+from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.findings import Finding
 from tallystick.node.upkeep.manifest import GENESIS, MANIFEST, read_manifest
 from tallystick.node.upkeep.ports import WritableStore
@@ -79,6 +80,22 @@ def read_genesis(path: Path) -> Genesis:
         raise OperationalError(f"{path}: {error.strerror}") from None
     except Refused as refused:
         raise OperationalError(f"{path} is not a genesis file: {refused.detail}") from None
+
+
+@contextmanager
+def ledger_of(settings: NodeConfig) -> Iterator[NodeStore]:
+    """The ledger of a node that stands still. `OperationalError` when it runs, or when something was begun there and not ended."""
+    if (sentence := unfinished(settings.data)) is not None:
+        raise OperationalError(sentence)
+    held = hold(settings.data)
+    try:
+        store = open_ledger(settings.data, keys_of(settings), held)
+        try:
+            yield store
+        finally:
+            store.close()
+    finally:
+        held.release()
 
 
 @contextmanager

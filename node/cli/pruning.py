@@ -3,33 +3,22 @@
 from pathlib import Path
 
 from tallystick.network.wire.faults import OperationalError
-from tallystick.node.cli.ledger_tools import Display, hold, keys_of
+from tallystick.node.cli.ledger_tools import Display, ledger_of
 from tallystick.node.cli.operate import settings_of
 from tallystick.node.cli.output import fail, say
 from tallystick.node.preflight import genesis_of
-from tallystick.node.upkeep.aside import unfinished
 from tallystick.node.upkeep.pruning import prune, put_back
-from tallystick.node.upkeep.stores import open_ledger
 
 
 def prune_ledger(config: Path, archive: Path, back: bool, as_json: bool) -> None:
     """Say what has moved."""
     settings, display = settings_of(config, as_json), Display(as_json)
     try:
-        if (sentence := unfinished(settings.data)) is not None:
-            raise OperationalError(sentence)
-        held = hold(settings.data)
-        try:
-            store = open_ledger(settings.data, keys_of(settings), held)
-            try:
-                if back:
-                    done = put_back(store, archive, display)
-                else:
-                    done = prune(store, genesis_of(settings), archive, display)
-            finally:
-                store.close()
-        finally:
-            held.release()
+        with ledger_of(settings) as store:
+            if back:
+                done = put_back(store, archive, display)
+            else:
+                done = prune(store, genesis_of(settings), archive, display)
     except OperationalError as error:
         display.finish()
         fail(as_json, str(error))
